@@ -1,0 +1,1 @@
+"""`fbc`: the hands of whoever runs the connector."""

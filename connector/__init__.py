@@ -1,0 +1,1 @@
+"""What the processes share. Each folder is a thing; none is a drawer."""

@@ -1,0 +1,140 @@
+"""Record headers: the CloudEvents envelope (binary mode), the trace, and what a dead letter tells about its past.
+
+Pure. All values are UTF-8 text. Headers that come from Kafka are untrusted: they are length-capped when read.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+Headers = tuple[tuple[str, bytes], ...]
+
+NAMESPACE = UUID("6f2cfa1e-52d5-5a0f-9d0b-1f3f0c5b1e11")
+"""Namespace of deterministic event ids (CloudEvents `id`): the same fact written twice has the same id."""
+
+MAX_HEADER = 4_096
+MAX_MESSAGE = 512
+TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+
+
+def event_id(event_type: str, *identity: object) -> str:
+    """The deterministic id of a fact: its type and what identifies it."""
+    return str(uuid5(NAMESPACE, "/".join([event_type, *map(str, identity)])))
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What a reader learns without opening the value."""
+
+    id: str
+    type: str
+    source: str
+    subject: str
+    time: str
+    dataschema: str
+    traceparent: str | None = None
+
+    def headers(self) -> Headers:
+        """As Kafka headers, CloudEvents 1.0 binary mode."""
+        pairs = [
+            ("ce_specversion", "1.0"),
+            ("ce_id", self.id),
+            ("ce_type", self.type),
+            ("ce_source", self.source),
+            ("ce_subject", self.subject),
+            ("ce_time", self.time),
+            ("ce_dataschema", self.dataschema),
+            ("content-type", "application/json"),
+        ]
+        if self.traceparent is not None:
+            pairs.append(("traceparent", self.traceparent))
+        return tuple((name, value.encode()) for name, value in pairs)
+
+
+def text(headers: Iterable[tuple[str, bytes]], name: str) -> str | None:
+    """The last header called *name* as text, or None when absent, too long or not UTF-8."""
+    found = None
+    for key, value in headers:
+        if key == name:
+            found = value
+    if found is None or len(found) > MAX_HEADER:
+        return None
+    try:
+        return found.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def traceparent(headers: Iterable[tuple[str, bytes]]) -> str | None:
+    """The W3C trace context, when there is a well-formed one."""
+    value = text(headers, "traceparent")
+    return value if value is not None and TRACEPARENT.match(value) else None
+
+
+def child_traceparent(parent: str | None, trace_seed: str, span_seed: str) -> str:
+    """A trace context for work that follows from *parent*: same trace, a span derived from *span_seed*.
+
+    Without a parent the trace id is derived from *trace_seed*, so that a delivery has one trace even across restarts.
+    """
+    trace = parent.split("-")[1] if parent else hashlib.sha256(trace_seed.encode()).hexdigest()[:32]
+    return f"00-{trace}-{hashlib.sha256(span_seed.encode()).hexdigest()[:16]}-01"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a record goes to a delay or dead-letter topic."""
+
+    kind: str
+    code: str
+    message: str
+    attempt: int
+    first_failure_at_ms: int
+    last_failure_at_ms: int
+    due_at_ms: int | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Groups dead letters of one cause: kind and code, not the message (it may carry ids)."""
+        return hashlib.sha256(f"{self.kind}/{self.code}".encode()).hexdigest()[:16]
+
+
+FIRST_HOP = ("origin-topic", "origin-partition", "origin-offset", "origin-timestamp", "first-failure-at")
+"""Written on the first hop and never overwritten: they lead back to the record that upstream wrote."""
+
+REWRITTEN = (
+    "attempt",
+    "last-failure-at",
+    "due-at",
+    "failure-kind",
+    "error-code",
+    "error-message",
+    "error-fingerprint",
+)
+
+
+def failure_headers(
+    original: Headers, *, topic: str, partition: int, offset: int, timestamp_ms: int, failure: Failure
+) -> Headers:
+    """The headers of a record on its way to a delay or dead-letter topic: the original ones, and its past."""
+    first = {
+        "origin-topic": topic,
+        "origin-partition": str(partition),
+        "origin-offset": str(offset),
+        "origin-timestamp": str(timestamp_ms),
+        "first-failure-at": str(failure.first_failure_at_ms),
+    }
+    known = {name for name, _ in original}
+    latest: Mapping[str, str | None] = {
+        "attempt": str(failure.attempt),
+        "last-failure-at": str(failure.last_failure_at_ms),
+        "due-at": None if failure.due_at_ms is None else str(failure.due_at_ms),
+        "failure-kind": failure.kind,
+        "error-code": failure.code,
+        "error-message": failure.message[:MAX_MESSAGE],
+        "error-fingerprint": failure.fingerprint,
+    }
+    kept = tuple(pair for pair in original if pair[0] not in REWRITTEN)
+    added = tuple((name, value.encode()) for name, value in first.items() if name not in known)
+    return kept + added + tuple((name, value.encode()) for name, value in latest.items() if value is not None)
