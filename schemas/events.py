@@ -81,7 +81,8 @@ class FileRef(Event):
 class DeliveryRequested(Event):
     """Upstream to ingest: these files of people belong in that customer's audience.
 
-    `revision` is the identity: the same revision with the same content again is a no-op, with other content it is refused.
+    `revision` is the identity: the same revision with the same content again is a no-op; with other content it is
+    refused.
     """
 
     revision: Revision
@@ -99,7 +100,7 @@ class DeliveryRequested(Event):
 
     @model_validator(mode="after")
     def _names_its_origin(self) -> "DeliveryRequested":
-        """A subscription delivery names its subscription, the other kinds their connection; files are needed to deliver."""
+        """A subscription delivery names its subscription, the other kinds their connection."""
         if self.kind is DeliveryKind.SUBSCRIPTION_DELIVERY:
             if self.subscription_id is None or self.connection_id is not None:
                 raise ValueError("a subscription-delivery names subscription_id and no connection_id")
@@ -255,7 +256,9 @@ class DeliveryState(StrEnum):
 
 
 class Totals(Event):
-    """Records of a delivery by where they are: `records = accepted + invalid + rejected + waiting + dead` once it ended.
+    """Records of a delivery by where they are.
+
+    Once it ended: `records = accepted + invalid + rejected + waiting + dead`.
 
     While it runs, records planned but not settled are in none of the five.
     """

@@ -68,7 +68,8 @@ def decode(
 ) -> AnyEvent:
     """The event in a record's *value*.
 
-    A producer that sets no CloudEvents headers is accepted (upstream may be simple); one that names another type is not.
+    A producer that sets no CloudEvents headers is accepted (upstream may be simple); one that names another type is
+    not.
 
     Raises:
         PoisonEvent: Empty or oversized value, another `ce_type`, not JSON, or not the schema.

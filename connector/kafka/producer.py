@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import Self
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -42,7 +43,7 @@ class EventProducer:
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
 
-    async def __aenter__(self) -> "EventProducer":
+    async def __aenter__(self) -> Self:
         self._producer = await self._started()
         return self
 

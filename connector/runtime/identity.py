@@ -1,7 +1,7 @@
 """Service identity: who calls whom, proven by short-lived signed tokens (JWT, EdDSA).
 
-Each service holds its own Ed25519 private key; everybody holds everybody's public keys. A token names its issuer, its one
-audience and lives for a minute, so a token taken from a log or a proxy opens nothing else and not for long.
+Each service holds its own Ed25519 private key; everybody holds everybody's public keys. A token names its issuer, its
+one audience and lives for a minute, so a token taken from a log or a proxy opens nothing else and not for long.
 """
 
 import json

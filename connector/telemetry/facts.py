@@ -40,7 +40,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Fact:
-    """Base of all facts. *level* by consequence: info = state changed, warning = recovered, error = a person is needed."""
+    """Base of all facts. Level by consequence: info = changed, warning = recovered, error = a person is needed."""
 
     name: ClassVar[str]
     level: ClassVar[int] = logging.INFO

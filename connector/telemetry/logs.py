@@ -1,7 +1,7 @@
 """Log output: one JSON object a line (or columns for human eyes), the last step of which is redaction.
 
-Redaction is the last fence, not the plan: nothing personal and no token should get here. Third-party loggers run through
-the same chain, because it is their request dumps and URLs that leak.
+Redaction is the last fence, not the plan: nothing personal and no token should get here. Third-party loggers run
+through the same chain, because it is their request dumps and URLs that leak.
 """
 
 import logging
