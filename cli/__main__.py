@@ -22,6 +22,7 @@ NOUNS = {
     "topics": Noun("cli.topics", "create the declared Kafka topics"),
     "db": Noun("cli.db", "roles, schemas and migrations of the database"),
     "schemas": Noun("cli.schemas", "the generated contract files"),
+    "docs": Noun("cli.docs", "the generated reference pages"),
 }
 
 
