@@ -25,6 +25,8 @@ from cli.seed import connect
 app = typer.Typer()
 
 POLL_SECONDS = 0.2
+S3_LIMIT = 256 * 1024 * 1024
+"""Larger files go through the local store: moto holds an object in memory once more for every ranged read."""
 TIMEOUT = aiohttp.ClientTimeout(total=30)
 PLACES = ("accepted", "invalid", "rejected", "waiting", "dead")
 
@@ -35,6 +37,16 @@ class Check:
 
     name: str
     ok: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is delivered: the file, its bytes and records, and what is known of it when it was invented here."""
+
+    file: Path
+    size: int
+    records: int
+    generated: Generated | None
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ def demo(
     if not _fbc("dev", "up"):
         raise typer.Exit(1)
     try:
-        ok = asyncio.run(_demonstrate(file, people, timeout, keep=keep))
+        ok = _demonstrate(file, people, timeout, keep=keep)
     except (services.Unavailable, services.Refused) as error:
         raise services.fail(error) from None
     finally:
@@ -75,52 +87,63 @@ def _fbc(*arguments: str) -> bool:
     return subprocess.run([sys.executable, "-m", "cli", *arguments], check=False).returncode == 0  # noqa: S603 -- ourselves
 
 
-async def _demonstrate(file: Path | None, people: int, timeout: float, *, keep: bool) -> bool:
-    from embedded.state import home  # noqa: PLC0415 -- the demo extra
-
+def _demonstrate(file: Path | None, people: int, timeout: float, *, keep: bool) -> bool:
     console = Console()
-    generated = None
-    if file is None:
-        file = home() / "people.ndjson"
-        console.print(f"inventing {people:,} people in {file}")
-        generated = await asyncio.to_thread(write_people, file, people)
-    expected = generated.records if generated else await asyncio.to_thread(count_records, file)
-    profile = await connect("demo", 1, None)
-    console.print(f"profile {profile['name']} is connected to {profile['ad_account']['id']}")
-    variables = services.environment()
-    outcome = await asyncio.wait_for(_deliver(file, expected, variables), timeout)
-    checks = sums(outcome, expected, generated)
+    job = _job(file, people, console)
+    try:
+        outcome = asyncio.run(asyncio.wait_for(_deliver(job, console), timeout))
+    except TimeoutError:
+        console.print(f"the delivery did not end within {timeout:.0f} s: the logs are in the state folder, logs/*.log")
+        return False
+    checks = sums(outcome, job.records, job.generated)
     _print(console, outcome, checks, keep=keep)
-    result = home() / "demo.json"
-    document = {**asdict(outcome), "checks": [asdict(check) for check in checks]}
-    result.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    console.print(f"the same as JSON: {result}")
+    console.print(f"the same as JSON: {_save(outcome, checks)}")
     return all(check.ok for check in checks)
 
 
-async def _deliver(file: Path, expected: int, variables: Mapping[str, str]) -> Outcome:
+def _job(file: Path | None, people: int, console: Console) -> Job:
+    """The file to deliver, counted before anything of ours reads it."""
+    from embedded.state import home  # noqa: PLC0415 -- the demo extra
+
+    if file is not None:
+        return Job(file, file.stat().st_size, count_records(file), None)
+    invented = home() / "people.ndjson"
+    console.print(f"inventing {people:,} people in {invented}")
+    generated = write_people(invented, people)
+    return Job(invented, invented.stat().st_size, generated.records, generated)
+
+
+async def _deliver(job: Job, console: Console) -> Outcome:
+    profile = await connect("demo", 1, None)
+    console.print(f"profile {profile['name']} is connected to {profile['ad_account']['id']}")
+    variables = services.environment()
     started = time.monotonic()
     revision = time.time_ns() // 1_000_000
     request = Request(
-        files=(file,),
+        files=(job.file,),
         profile="demo",
         audience_name=f"Demo {revision}",
         audience_id=None,
         operation="add",
         layout="narrative-dataset",
         revision=revision,
-        store="s3" if file.stat().st_size <= S3_LIMIT else "local",
+        store="s3" if job.size <= S3_LIMIT else "local",
     )
     await publish_files(request, variables)
-    delivery = await _watched(revision, expected, services.ingest(variables))
+    delivery = await _watched(revision, job.records, services.ingest(variables))
     seconds = time.monotonic() - started
     audience = delivery.get("audience_id") or ""
     members, calls, rows = await _emulator_counted(variables["FBC_EMULATOR__CONTROL_URL"], audience)
     return Outcome(delivery["state"], revision, audience, delivery["totals"], members, calls, rows, round(seconds, 2))
 
 
-S3_LIMIT = 256 * 1024 * 1024
-"""Larger files go through the local store: moto holds an object in memory once more for every ranged read."""
+def _save(outcome: Outcome, checks: list[Check]) -> Path:
+    from embedded.state import home  # noqa: PLC0415 -- the demo extra
+
+    result: Path = home() / "demo.json"
+    document = {**asdict(outcome), "checks": [asdict(check) for check in checks]}
+    result.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    return result
 
 
 async def _watched(revision: int, expected: int, ingest: services.Service) -> dict[str, Any]:

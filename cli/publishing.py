@@ -89,7 +89,7 @@ async def _stored_file(store: ObjectStore, name: str, path: Path) -> dict[str, A
     digest = await asyncio.to_thread(_digest, path)
     key = f"published/{digest}{''.join(path.suffixes[-2:])[:32]}"
     found = await _present(store, key)
-    if found is None or found.size != path.stat().st_size:
+    if found is None:
         found = await store.put_file(key, path)
     return {"name": path.name, "store": name, "key": key, "bytes": found.size, "etag": found.etag}
 

@@ -83,12 +83,12 @@ def _url(variables: Mapping[str, str], name: str) -> str:
 
 
 def ingest(variables: Mapping[str, str]) -> Service:
-    """ingest's delivery API."""
+    """The delivery API."""
     return Service("ingest", _url(variables, "ingest"))
 
 
 def auth(variables: Mapping[str, str]) -> Service:
-    """auth's internal API, asked as `cli`."""
+    """The internal API of auth, asked as `cli`."""
     missing = [name for name in ("FBC_IDENTITY__KEY_FILE", "FBC_IDENTITY__TRUSTED_FILE") if name not in variables]
     if missing:
         raise Unavailable(f"auth wants to know who asks: set {' and '.join(missing)}, or start `fbc dev up`")
