@@ -41,7 +41,7 @@ async def _accepts(port: int) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Drop what aiokafka logs about brokers that are not there yet, in this task and its children only."""
-    for name in ("aiokafka", "aiokafka.conn", "aiokafka.client", "aiokafka.admin.client"):
+    for name in ("aiokafka", "aiokafka.conn", "aiokafka.cluster", "aiokafka.admin.client"):
         logging.getLogger(name).addFilter(_not_probing)
     token = _probing.set(True)
     try:

@@ -1,7 +1,7 @@
 """What a part promises, and how one is brought up: prepare, spawn, ready, or a named failure."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,3 +98,34 @@ async def _probed(part: Part) -> bool:
     with suppress(Exception):
         return await asyncio.wait_for(part.probe(), PROBE_SECONDS)
     return False
+
+
+async def launch_all(parts: Iterable[Part], logs: Path) -> dict[str, Child]:
+    """Bring several parts up side by side: all of them or none.
+
+    Returns:
+        The children by part name, all ready.
+
+    Raises:
+        PartFailed: The first one that could not start; the others have been stopped again.
+    """
+    children: dict[str, Child] = {}
+
+    async def one(part: Part) -> None:
+        children[part.name] = await launch(part, logs / f"{part.name}.log")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(one(part))
+    except BaseException as failure:
+        await stop_all(children.values())
+        if isinstance(failure, ExceptionGroup):
+            raise failure.exceptions[0] from None
+        raise
+    return children
+
+
+async def stop_all(children: Iterable[Child]) -> None:
+    """Stop children side by side, each within its own grace."""
+    await asyncio.gather(*(child.stop() for child in children))
