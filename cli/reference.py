@@ -54,8 +54,8 @@ def topics(declared: Iterable[Topic]) -> str:
         for topic in declared
     )
     return (
-        "# Topics\n\nDeclared in `connector/kafka/topics.py`, created by `fbc topics ensure`. The prefix `fbc.` and the "
-        "replication factor are settings.\n\n" + table(("topic", "key", "partitions", "kept", "what"), rows)
+        "# Topics\n\nDeclared in `connector/kafka/topics.py`, created by `fbc topics ensure`. Prefix and "
+        "replication are settings.\n\n" + table(("topic", "key", "partitions", "kept", "what"), rows)
     )
 
 

@@ -50,7 +50,7 @@ class Jvm:
 
     def broker(self, properties: Path) -> tuple[str, ...]:
         """The command line of a broker, with the ahead-of-time cache if there is one."""
-        cache = (f"-XX:AOTCache={self.aot}",) if self.aot is not None and self.aot.exists() else ()
+        cache = (f"-XX:AOTCache={self.aot}", "-XX:+VerifySharedSpaces") if self.aot is not None and self.aot.exists() else ()
         return self._command(cache, properties)
 
     def trainee(self, output: Path, properties: Path) -> tuple[str, ...]:
