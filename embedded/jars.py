@@ -114,7 +114,7 @@ def verify(folder: Path, lock: JarLock) -> None:
     found = {path.name for path in folder.iterdir()}
     for name in sorted(lock.sha256.keys() | found):
         expected = lock.sha256.get(name, "no such jar")
-        actual = _sha256(folder / name) if name in found else "missing"
+        actual = sha256(folder / name) if name in found else "missing"
         if actual != expected:
             raise JarMismatch(
                 f"{name} is not the recorded jar: recorded {expected}, found {actual} in {folder}. "
@@ -123,7 +123,8 @@ def verify(folder: Path, lock: JarLock) -> None:
             )
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, lower-case hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

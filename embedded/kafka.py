@@ -58,7 +58,7 @@ class KafkaPlan:
         return self._jvm is not None and self._jvm.needs_training
 
     def parts(self) -> tuple[Part, ...]:
-        """The nodes as parts named `kafka-1`, `kafka-2`, …"""
+        """The nodes as parts, named `kafka-1` and so on."""
         return tuple(self._part(address) for address in self.addresses)
 
     def _part(self, address: NodeAddress) -> Part:
@@ -130,9 +130,6 @@ class KafkaCluster:
         self._trainer: Child | None = None
         self._logs = folder.absolute() / "logs"
         self.bootstrap = self._plan.bootstrap
-
-    def __repr__(self) -> str:
-        return f"<KafkaCluster {self.bootstrap} {self._children}>"
 
     def log(self, node: int = 1) -> Path:
         """The log file of a node."""

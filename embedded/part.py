@@ -89,7 +89,7 @@ async def _ready_or_failed(part: Part, child: Child) -> None:
 
 
 async def _ready(part: Part) -> None:
-    while not await _probed(part):
+    while not await _probed(part):  # noqa: ASYNC110 - another process is watched: it sets no event of ours
         await asyncio.sleep(PROBE_PAUSE_SECONDS)
 
 

@@ -65,9 +65,6 @@ class Child:
         self._command = command
         self._process = process
 
-    def __repr__(self) -> str:
-        return f"<Child pid={self.identity.pid} code={self.code}>"
-
     @property
     def code(self) -> int | None:
         """Its exit code (negative: the signal that ended it), None while it runs."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from embedded.errors import EmbeddedError
 from embedded.jars import exclusive
-from embedded.jvm import Jvm, ensure_jvm
+from embedded.jvm import Jvm, ensure_jvm, keep
 from embedded.kafka import write_node
 from embedded.kafka_config import NodeAddress
 from embedded.kafka_probe import node_serves
@@ -44,8 +44,10 @@ def main() -> int:
             asyncio.run(_interruptible(jvm, jvm.aot))
     except TimeoutError:
         log.info("another process is making the cache")
-    except (EmbeddedError, OSError, asyncio.CancelledError) as error:
-        log.warning("no ahead-of-time cache this time: %s", error or "interrupted")
+    except asyncio.CancelledError:
+        log.info("interrupted; the next start tries again")
+    except (EmbeddedError, OSError) as error:
+        log.warning("no ahead-of-time cache this time: %s", error)
         return 1
     return 0
 
@@ -77,7 +79,10 @@ async def train(jvm: Jvm, output: Path) -> None:
         )
         child = await launch(trainee, folder / "training.log")
         await _end_writing(child)
-        _keep(folder / output.name, output)
+        if not (folder / output.name).exists():
+            raise EmbeddedError(f"the broker ended without writing {output.name}")
+        keep(folder / output.name, output)
+        log.info("wrote %s", output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -88,13 +93,6 @@ async def _end_writing(child: Child) -> None:
         await asyncio.wait_for(child.ended(), WRITE_SECONDS)
     finally:
         await child.stop()
-
-
-def _keep(written: Path, output: Path) -> None:
-    if not written.exists():
-        raise EmbeddedError(f"the broker ended without writing {written.name}")
-    written.replace(output)
-    log.info("wrote %s", output)
 
 
 if __name__ == "__main__":

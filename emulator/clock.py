@@ -11,9 +11,7 @@ class Clock:
     because a jump would expire budgets and replace sessions that nobody waited for.
     """
 
-    def __init__(
-        self, wall: Callable[[], float] = time.time, ticks: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time, ticks: Callable[[], float] = time.monotonic) -> None:
         self.wall = wall
         self._ticks = ticks
         self._scale = 1.0

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import orjson
+
 from emulator.refusals import invalid_parameter
 
 HASHED_KEYS = (
@@ -75,6 +77,8 @@ def read_schema(value: object) -> Schema:
     Raises:
         Refusal: Code 100, it is missing, empty, repeats a key or names an unknown one.
     """
+    if isinstance(value, str) and value.startswith("["):
+        value = _array(value)
     single = isinstance(value, str)
     keys: Sequence[object] = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     if not keys:
@@ -88,3 +92,11 @@ def read_schema(value: object) -> Schema:
     if not any(key not in ATTRIBUTES for key in names):
         raise invalid_parameter("Param payload[schema] has no key that identifies a person")
     return Schema(names, single)
+
+
+def _array(text: str) -> object:
+    """An array sent as JSON text; what is none is left to fail as an unknown key."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text

@@ -62,9 +62,7 @@ class People:
         """Each row as an object of its non-empty identity cells and its attributes."""
         columns: dict[str, Cells] = {**self.identity, **self.attributes}
         for cells in zip(*columns.values(), strict=True):
-            yield {
-                key: cell for key, cell in zip(columns, cells, strict=True) if cell is not None and cell != ""
-            }
+            yield {key: cell for key, cell in zip(columns, cells, strict=True) if cell is not None and cell != ""}
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,9 @@ def _one_by_one(schema: Schema, rows: Sequence[object], sent: Sequence[object]) 
     invalid: list[int] = []
     samples: dict[str, str] = {}
     for index, row in enumerate(rows):
-        cells = [_stored(key, cell) for key, cell in zip(schema.keys, row, strict=False)] if isinstance(row, list) else []
+        cells = (
+            [_stored(key, cell) for key, cell in zip(schema.keys, row, strict=False)] if isinstance(row, list) else []
+        )
         reason = _row_fault(schema, row, cells)
         if reason is None:
             good.append(cells)

@@ -105,9 +105,7 @@ class SessionBook:
     def rows(self, session_id: str | None) -> list[dict[str, object]]:
         """The sessions as listed, newest first; only *session_id* when given."""
         return [
-            session.row()
-            for session in reversed(self._sessions.values())
-            if session_id in {None, session.session_id}
+            session.row() for session in reversed(self._sessions.values()) if session_id in {None, session.session_id}
         ]
 
 

@@ -16,9 +16,7 @@ from emulator.match_keys import HASHED
 _OPENING = re.compile(rb'"data"\s*:\s*(\[\[")')
 _PLACEHOLDER = "\x00skimmed"
 _MARK = b"\x01"
-_MARKS = bytes(
-    1 if chr(code) in "0123456789abcdefABCDEF" else 2 if code == 1 else code for code in range(256)
-)
+_MARKS = bytes(1 if chr(code) in "0123456789abcdefABCDEF" else 2 if code == 1 else code for code in range(256))
 """Hexadecimal digits to the mark; a mark that was there before to something that will not compare equal."""
 _HASH = b'"' + _MARK * 64 + b'"'
 _TOKEN = b'"x"'

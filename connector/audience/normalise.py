@@ -1,0 +1,57 @@
+"""One value of one key, by the rule of that key. What the columns do for thousands at once is proven against this."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from hashlib import sha256
+
+from connector.audience.keys import UNHASHED, Key
+from connector.audience.reasons import CellReason
+from connector.audience.rules.countries import normalise_country
+from connector.audience.rules.dates import LATEST_YEAR, normalise_day, normalise_month, normalise_year
+from connector.audience.rules.devices import normalise_device_id
+from connector.audience.rules.digests import is_digest, normalise_digest
+from connector.audience.rules.emails import normalise_email
+from connector.audience.rules.genders import normalise_gender
+from connector.audience.rules.names import normalise_initial, normalise_name
+from connector.audience.rules.text import is_junk
+
+
+class Mode(StrEnum):
+    """What a place holds. A place holds one of the two; `auto` is for tools that are given single values."""
+
+    RAW = "raw"
+    SHA256 = "sha256"
+    AUTO = "auto"
+
+
+_RULES: dict[Key, Callable[[str], str | CellReason]] = {
+    Key.EMAIL: normalise_email,
+    Key.GEN: normalise_gender,
+    Key.DOBM: normalise_month,
+    Key.DOBD: normalise_day,
+    Key.LN: normalise_name,
+    Key.FN: normalise_name,
+    Key.FI: normalise_initial,
+    Key.COUNTRY: normalise_country,
+    Key.MADID: normalise_device_id,
+}
+
+
+def normalise(key: Key, text: str, *, mode: Mode = Mode.RAW, this_year: int = LATEST_YEAR) -> str | CellReason:
+    """The value as it is hashed (or sent, where the key is not), "" when there is none, or why it is unusable."""
+    if key not in UNHASHED:
+        hashed = is_digest(text)
+        if mode is Mode.SHA256 or (mode is Mode.AUTO and hashed):
+            return normalise_digest(text)
+        if hashed:
+            return CellReason.ALREADY_HASHED
+        if is_junk(text):
+            return CellReason.JUNK
+    plain = normalise_year(text, this_year=this_year) if key is Key.DOBY else _RULES[key](text)
+    # Punctuation around it does not make junk a name: "(null)".
+    return CellReason.JUNK if isinstance(plain, str) and is_junk(plain) else plain
+
+
+def digest(plain: str) -> str:
+    """SHA-256 of a normalised value over its UTF-8 bytes, as Meta wants it; the empty value stays empty."""
+    return sha256(plain.encode()).hexdigest() if plain else ""

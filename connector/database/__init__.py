@@ -1,0 +1,1 @@
+"""PostgreSQL for the services: one schema and one role each, an engine with bounds, migrations, provisioning."""

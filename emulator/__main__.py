@@ -1,0 +1,58 @@
+"""`python -m emulator`: start, say where in one JSON line, serve until told to stop."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+
+import orjson
+
+from emulator.app import running
+from emulator.emulation import Emulation
+from emulator.members import KEEPERS
+
+
+def arguments(words: list[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m emulator", description="A Graph API emulator.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="port of the Graph side (default: a free one)")
+    parser.add_argument("--control-port", type=int, default=0, help="port of the control side (default: a free one)")
+    parser.add_argument(
+        "--keep",
+        choices=sorted(KEEPERS),
+        default="digests",
+        help="what to remember of members: how many, who (default), or every value",
+    )
+    return parser.parse_args(words)
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Run until SIGTERM or SIGINT; print `{"graph","control"}` when both ports answer."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    emulation = Emulation(options.keep)
+    ports = {"port": options.port, "control_port": options.control_port}
+    async with running(emulation, host=options.host, **ports) as addresses:
+        sys.stdout.buffer.write(orjson.dumps(addresses, option=orjson.OPT_APPEND_NEWLINE))
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def main() -> int:
+    """Run the command; the exit code tells whether it could start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    options = arguments(sys.argv[1:])
+    try:
+        asyncio.run(serve(options))
+    except OSError as error:
+        sys.stderr.write(f"emulator: cannot listen: {error}; choose other ports or leave them out\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
