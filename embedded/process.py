@@ -55,6 +55,7 @@ class Child:
     """A running child process. Made by `spawn`.
 
     Attributes:
+        command: What it runs, and how it is ended.
         identity: Pid and birth, what the state file records.
         log: The file both its outputs are appended to.
     """
@@ -62,7 +63,7 @@ class Child:
     def __init__(self, command: Command, log: Path, process: asyncio.subprocess.Process, identity: Identity) -> None:
         self.identity = identity
         self.log = log
-        self._command = command
+        self.command = command
         self._process = process
 
     @property
@@ -81,10 +82,10 @@ class Child:
 
     async def stop(self) -> int:
         """Ask it to end, wait its grace, then SIGKILL; returns the exit code."""
-        self._signal(self._command.stop)
+        self._signal(self.command.stop)
         self._signal(signal.SIGCONT)  # a paused process would sleep through the request
         with suppress(TimeoutError):
-            return await asyncio.wait_for(self._process.wait(), self._command.grace)
+            return await asyncio.wait_for(self._process.wait(), self.command.grace)
         return await self.kill()
 
     async def kill(self) -> int:

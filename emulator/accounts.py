@@ -3,11 +3,12 @@
 from emulator.emulation import MANAGE, READ, Caller, Node, Route, Routes, Served
 from emulator.fields import Fields, asked_fields, page, select
 from emulator.limits import Meter
+from emulator.names import names
 from emulator.refusals import Refusal, invalid_parameter
 from emulator.world import AdAccount, User
 
-USER_FIELDS = frozenset("id name first_name last_name email short_name name_format picture".split())
-ACCOUNT_FIELDS = frozenset(
+USER_FIELDS = names("id name first_name last_name email short_name name_format picture")
+ACCOUNT_FIELDS = names(
     "account_id account_status age agency_client_declaration all_capabilities amount_spent attribution_spec balance "
     "business business_city business_country_code business_name business_state business_street business_street2 "
     "business_zip can_create_brand_lift_study capabilities created_time currency custom_audience_info disable_reason "
@@ -16,7 +17,7 @@ ACCOUNT_FIELDS = frozenset(
     "is_direct_deals_enabled is_notifications_enabled is_personal is_prepay_account is_tax_id_required line_numbers "
     "media_agency min_campaign_group_spend_cap min_daily_budget name offsite_pixels_tos_accepted owner partner rf_spec "
     "spend_cap tax_id tax_id_status tax_id_type timezone_id timezone_name timezone_offset_hours_utc tos_accepted "
-    "user_tasks user_tos_accepted viewable_business".split()
+    "user_tasks user_tos_accepted viewable_business"
 )
 TERMS_ID = "300000000000001"
 
@@ -67,7 +68,7 @@ def list_permissions(served: Served) -> object:
 
 
 def revoke_permissions(served: Served) -> object:
-    """`DELETE /{user}/permissions[/{name}]`: one permission, or all of them, which kills the user's tokens (190/458)."""
+    """`DELETE /{user}/permissions[/{name}]`: one permission, or all, which kills the user's tokens (190/458)."""
     user = served.user()
     if not _may_revoke(served.caller, user):
         raise Refusal(200, "The token may not revoke permissions of this user.", status=403)

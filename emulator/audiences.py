@@ -6,6 +6,7 @@ from itertools import islice
 from emulator.emulation import MANAGE, READ, Node, Route, Routes, Served
 from emulator.fields import Page, asked_fields, page, select
 from emulator.limits import Meter
+from emulator.names import names
 from emulator.protocol import Params
 from emulator.refusals import Refusal, invalid_parameter, terms_missing
 from emulator.world import FLAGGED, Audience
@@ -15,36 +16,39 @@ MOST_CUSTOMER_FILE = 500
 
 LONGEST_RETENTION = 180
 
-SUBTYPES = frozenset(
+SUBTYPES = names(
     "APP BAG_OF_ACCOUNTS BIDDING CLAIM CUSTOM ENGAGEMENT EXCLUSION FOX LOOKALIKE MANAGED MEASUREMENT "
     "MESSENGER_SUBSCRIBER_LIST OFFLINE_CONVERSION PARTNER PRIMARY REGULATED_CATEGORIES_AUDIENCE STUDY_RULE_AUDIENCE "
-    "VIDEO WEBSITE".split()
+    "VIDEO WEBSITE"
 )
 FILE_SOURCES = frozenset({"USER_PROVIDED_ONLY", "PARTNER_PROVIDED_ONLY", "BOTH_USER_AND_PARTNER_PROVIDED"})
 
-UPDATABLE = frozenset(
+UPDATABLE = names(
     "description opt_out_link customer_file_source retention_days audience_labels rule tags content_type "
-    "use_for_products use_in_campaigns usage_restriction".split()
+    "use_for_products use_in_campaigns usage_restriction"
 )
-CREATABLE = UPDATABLE | frozenset(
+CREATABLE = UPDATABLE | names(
     "is_value_based subscription_info allowed_domains dataset_id countries partner_reference_key rev_share_policy_id "
     "origin_audience_id lookalike_spec rule_aggregation prefill pixel_id event_sources list_of_accounts "
     "marketing_message_channels whats_app_business_phone_number_id regulated_audience_spec is_snapshot "
     "parent_audience_id associated_audience_id claim_objective product_set_id video_group_ids facebook_page_id "
-    "inclusions exclusions".split()
+    "inclusions exclusions"
 )
-STRUCTURES = frozenset(
-    "audience_labels rule tags use_for_products subscription_info allowed_domains countries lookalike_spec event_sources "
-    "list_of_accounts marketing_message_channels regulated_audience_spec video_group_ids inclusions exclusions".split()
+STRUCTURES = names(
+    "audience_labels rule tags use_for_products subscription_info allowed_domains countries lookalike_spec "
+    "event_sources "
+    "list_of_accounts marketing_message_channels regulated_audience_spec video_group_ids inclusions exclusions"
 )
 """Parameters whose value is JSON, which forms send as text."""
 
-KNOWN_FIELDS = CREATABLE | frozenset(
-    "id account_id name subtype approximate_count_lower_bound approximate_count_upper_bound data_source data_source_types "
+KNOWN_FIELDS = CREATABLE | names(
+    "id account_id name subtype approximate_count_lower_bound approximate_count_upper_bound data_source "
+    "data_source_types "
     "datafile_custom_audience_uploading_status delete_time delivery_status excluded_custom_audiences "
     "external_event_source fields_violating_integrity_policy household_audience included_custom_audiences "
-    "is_eligible_for_sac_campaigns is_household lookalike_audience_ids operation_status owner_business page_deletion_marked_delete_time "
-    "permission_for_actions rule_v2 seed_audience sharing_status time_content_updated time_created time_updated".split()
+    "is_eligible_for_sac_campaigns is_household lookalike_audience_ids operation_status owner_business "
+    "page_deletion_marked_delete_time "
+    "permission_for_actions rule_v2 seed_audience sharing_status time_content_updated time_created time_updated"
 )
 
 OPERATION_TEXTS = {
@@ -154,8 +158,10 @@ def list_shared(served: Served) -> object:
 
 
 def node(served: Served, audience: Audience) -> dict[str, object]:
-    """The audience with every field that has a value; booleans and numbers are real ones (the Data File Uploader
-    compares them strictly)."""
+    """The audience with every field that has a value.
+
+    Booleans and numbers are real ones: the Data File Uploader compares them strictly.
+    """
     size = len(audience.members)
     account = served.world.accounts[audience.account]
     return {
@@ -257,7 +263,7 @@ def _rounded(size: int, *, up: bool) -> int:
     """Meta shows sizes vaguely: -1 for small audiences, otherwise bounds of two significant digits."""
     if size < 1000:
         return -1
-    step = 10 ** (len(str(size)) - 2)
+    step: int = 10 ** (len(str(size)) - 2)
     return -(-size // step) * step if up else size // step * step
 
 

@@ -63,7 +63,7 @@ class CallLog:
         self._records.append(record)
 
     def since(self, seq: int) -> list[CallRecord]:
-        """Records after *seq*; as numbers start at 1, the length of an earlier answer works as well as its last `seq`."""
+        """Records after *seq*: numbers start at 1, so an earlier answer's length does as well as its last `seq`."""
         if not self._records:
             return []
         skip = max(0, seq - self._records[0].seq + 1)

@@ -1,8 +1,11 @@
-"""The control side: look inside, script faults, set limits, make tokens and accounts, reset. Never behind the same port
-as the Graph side, so that no Graph client can reach it by accident."""
+"""The control side: look inside, script faults, set limits, make tokens and accounts, reset.
+
+Never behind the same port as the Graph side, so that no Graph client can reach it by accident.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from itertools import islice
 
 import orjson
 from aiohttp import web
@@ -25,7 +28,7 @@ LINES_A_WRITE = 5000
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class NotThere(LookupError):  # noqa: N818 - names what is the matter
+class NotThere(LookupError):
     """Raised when a control request names something that does not exist."""
 
 
@@ -133,11 +136,12 @@ class ControlSide:
             value = Params(value).structure("payload")
         params = Params(checked(value, dict.fromkeys(("schema", "data"), (str, list)), "contains"))
         batch = read_rows(read_schema(params.values.get("schema")), params.structure("data"))
-        valid = [index for index in range(batch.received) if index not in set(batch.invalid)] if batch.invalid else []
         held = audience.members.holds(batch.people) if batch.people else []
-        found = set(valid[index] if batch.invalid else index for index, inside in enumerate(held) if inside)
-        missing = [index for index in range(batch.received) if index not in found]
-        return _json({"members": len(found), "missing": missing[:MOST_MISSING]})
+        invalid = set(batch.invalid)
+        valid = (index for index in range(batch.received) if index not in invalid)
+        found = {index for index, inside in zip(valid, held, strict=True) if inside}
+        missing = (index for index in range(batch.received) if index not in found)
+        return _json({"members": len(found), "missing": list(islice(missing, MOST_MISSING))})
 
     async def _count(self, request: web.Request) -> web.Response:
         return _json({"count": len(self._named(request).members)})

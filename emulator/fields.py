@@ -30,18 +30,18 @@ def parse_fields(text: str) -> Fields:
     tree: Fields = {}
     stack: list[Fields] = [tree]
     last: str | None = None
-    for token in tokens:
-        if token == "{" and last is not None:
+    for mark in tokens:
+        if mark == "{" and last is not None:
             inner: Fields = {}
             stack[-1][last] = inner
             stack.append(inner)
-        elif token == "}" and len(stack) > 1:
+        elif mark == "}" and len(stack) > 1:
             stack.pop()
-        elif token in "{}":
+        elif mark in "{}":
             raise invalid_parameter("Syntax error in the fields parameter")
-        elif token != ",":
-            stack[-1][token] = None
-        last = None if token in "{}," else token
+        elif mark != ",":
+            stack[-1][mark] = None
+        last = None if mark in "{}," else mark
     if len(stack) != 1:
         raise invalid_parameter("Syntax error in the fields parameter")
     return tree

@@ -16,7 +16,7 @@ import orjson
 from emulator import accounts, audiences, batch, members_edge, oauth, other_edges
 from emulator.calls import CallRecord
 from emulator.emulation import APP_WINDOW, Answer, Caller, Emulation, Node, Route, RouteKey, Served
-from emulator.faults import Fault, Reset, Script
+from emulator.faults import Fault, Script
 from emulator.limits import LARGEST_BUDGET, Meter, Usage, usage_headers, usage_of
 from emulator.protocol import Call, check_version, served_version
 from emulator.refusals import THROTTLE_CODES, Refusal, account_throttled, dead_token, missing_scope, unknown_object
@@ -169,7 +169,7 @@ class Graph:
         if route.checks_proof:
             self._check_proof(call, call.token)
         if token is not None and route.scopes and not route.scopes & token.scopes:
-            raise missing_scope(sorted(route.scopes)[0])
+            raise missing_scope(min(route.scopes))
 
     def _check_proof(self, call: Call, token: str) -> None:
         emulation = self._emulation
@@ -200,7 +200,7 @@ class Graph:
         window.add(now)
         audiences_here = sum(1 for _ in emulation.world.audiences_of(account))
         budget = emulation.limits.calls_an_hour(account, audiences_here)
-        return usage_of(account, window, budget, now, emulation.clock.scale, app.count(now))
+        return usage_of(account, window, budget, now, scale=emulation.clock.scale, app_calls=app.count(now))
 
     # The answer
 
@@ -214,19 +214,18 @@ class Graph:
             meter = route.meter
             check_version(call, marketing=route.marketing)
             self._authorise(served, route)
-            if usage.regain_minutes:
-                raise account_throttled()
+            _within_budget(usage)
             answer = Answer(200, orjson.dumps(route.serve(served)))
         except Refusal as refusal:
             answer = _refusal_answer(refusal)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one defective route must not end the emulator; it is logged and answered
             _log.exception("a defect of the emulator, answered as code 1: %s %s", call.method, call.path)
             answer = _refusal_answer(Refusal(1))
         return self._dress(call, answer, meter, usage)
 
     def _batch(self, call: Call) -> Answer:
-        items = [item and self.reply(item, batched=True) for item in batch.calls_of(call)]
-        return Answer(200, batch.answer_of(call, [one.answer if one and not one.reset else None for one in items]))
+        replies = [self.reply(item, batched=True) for item in batch.calls_of(call)]
+        return Answer(200, batch.answer_of(call, [None if one.reset else one.answer for one in replies]))
 
     def _scripted(self, call: Call, node: Node | None, served: Served, script: Script, usage: Usage) -> Answer:
         """The answer a script gives in place of processing, dressed as the real one would have been."""
@@ -286,6 +285,16 @@ class Graph:
                 batched=batched,
             )
         )
+
+
+def _within_budget(usage: Usage) -> None:
+    """Refuse a call of an ad account whose hour is spent.
+
+    Raises:
+        Refusal: Code 80003/2446079.
+    """
+    if usage.regain_minutes:
+        raise account_throttled()
 
 
 def _refusal_answer(refusal: Refusal) -> Answer:

@@ -117,7 +117,9 @@ class Usage:
     app_percent: int
 
 
-def usage_of(account: str | None, window: HourWindow, budget: int, now: float, scale: float, app_calls: int) -> Usage:
+def usage_of(
+    account: str | None, window: HourWindow, budget: int, now: float, *, scale: float, app_calls: int
+) -> Usage:
     """Work out the usage to report.
 
     Args:
@@ -128,7 +130,7 @@ def usage_of(account: str | None, window: HourWindow, budget: int, now: float, s
         scale: Emulated seconds per real second; clients wait in real minutes, so the stated time is converted.
         app_calls: Calls of the whole app within the hour.
     """
-    percent = math.ceil(100 * window.count(now) / budget) if budget else 100
+    percent = 100 * window.count(now) // budget if budget else 100
     blocked = window.count(now) > budget
     minutes = window.minutes_until_below(budget, now) if blocked else 0
     return Usage(account, percent, math.ceil(minutes / scale), min(100, 100 * app_calls // LARGEST_BUDGET))

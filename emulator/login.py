@@ -1,5 +1,7 @@
-"""The login dialog: a page on which a person grants permissions, and the redirect that follows (Meta reference: manual
-login flow)."""
+"""The login dialog: a page on which a person grants permissions, and the redirect that follows.
+
+Shapes are of Meta's reference on the manual login flow.
+"""
 
 from dataclasses import dataclass
 from html import escape
@@ -10,7 +12,7 @@ from emulator.world import SCOPES, User, World, new_code
 ALWAYS_GRANTED = "public_profile"
 
 
-class BadDialog(ValueError):  # noqa: N818 - names what is the matter
+class BadDialog(ValueError):
     """Raised when the dialog cannot be shown; as on the live site, nothing is redirected then."""
 
 
@@ -105,7 +107,8 @@ def _option(user: User) -> str:
 
 def _box(scope: str) -> str:
     fixed = " disabled" if scope == ALWAYS_GRANTED else ""
-    return f'<p><label><input type="checkbox" name="scope" value="{escape(scope)}" checked{fixed}> {escape(scope)}</label></p>'
+    name = escape(scope)
+    return f'<p><label><input type="checkbox" name="scope" value="{name}" checked{fixed}> {name}</label></p>'
 
 
 def _document(title: str, body: str) -> str:

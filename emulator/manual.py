@@ -1,17 +1,19 @@
 """What `GET /` of the control side says: every endpoint, every name of a fault, every limit."""
 
-from emulator.world import SCOPES
-
 ENDPOINTS = {
     "GET /": "this page",
     "GET /seed": "what the emulator accepts when fresh: app_id, app_secret, token, user_id, ad_accounts",
     "GET /audiences": "list of audiences with id, name, account, subtype, operation_status, count …",
-    "PATCH /audiences/{id}": "set operation_status (471 flagged, 415 replace failed …), delivery_status, fields_violating_integrity_policy",
-    "GET /audiences/{id}/members": "JSON lines, one object of key to stored value per member; ?keys=EMAIL,… picks keys; needs --keep rows",
-    "POST /audiences/{id}/contains": 'body {"schema","data"} in any form users takes → {"members": n, "missing": [row indices from 0, first 100]}; needs --keep digests or rows',
+    "PATCH /audiences/{id}": "set operation_status (471 flagged, 415 replace failed …), delivery_status, "
+    "fields_violating_integrity_policy",
+    "GET /audiences/{id}/members": "JSON lines, one object of key to stored value per member; ?keys=EMAIL,… picks "
+    "keys; needs --keep rows",
+    "POST /audiences/{id}/contains": 'body {"schema","data"} in any form users takes → {"members": n, "missing": '
+    "[row indices from 0, first 100]}; needs --keep digests or rows",
     "GET /audiences/{id}/count": '{"count": n}',
-    "GET /calls": "the log of calls, oldest first; ?since=N leaves out those up to seq N; at most the newest 200,000 are kept",
-    "POST /reset": "back to fresh: no audiences, calls, faults or limits; same credentials; audience ids are not used again",
+    "GET /calls": "the log of calls, oldest first; ?since=N leaves out those up to seq N; the newest 200,000 are kept",
+    "POST /reset": "back to fresh: no audiences, calls, faults or limits; same credentials; audience ids are not used "
+    "again",
     "POST /faults": "script the next calls of a kind to fail; answers the fault with its id",
     "GET /faults": "all faults and how often each matched and fired",
     "DELETE /faults": "forget all faults",
@@ -20,11 +22,15 @@ ENDPOINTS = {
     "GET /limits": "the limits in force",
     "PUT /limits": "change limits; names left out keep their value",
     "GET /switches": "behaviours of the app",
-    "PUT /switches": "turn ids_refused (GET /?ids= answers HTTP 500, code 100) or proof_required (appsecret_proof is mandatory)",
-    "POST /tokens": f'make a token: {{"kind": "user"|"system_user", "scopes": {list(SCOPES)}, "expires_in": seconds, "user_id"}}, all optional',
+    "PUT /switches": "turn ids_refused (GET /?ids= answers HTTP 500, code 100) or proof_required (appsecret_proof is "
+    "mandatory)",
+    "POST /tokens": 'make a token: {"kind": "user"|"system_user", "scopes": [names], "expires_in": seconds, '
+    '"user_id"}, all optional',
     "GET /tokens": "digests of the tokens there are, and whether they live",
-    "DELETE /tokens/{token}": 'kill a token, given in full or as digest: {"code": 190, "subcode": 463} is what it answers from then on',
-    "POST /accounts": 'open an ad account: {"id", "name", "terms": bool, "business": bool, "users": [ids]}, all optional',
+    "DELETE /tokens/{token}": 'kill a token, given in full or as digest: {"code": 190, "subcode": 463} is what it '
+    "answers from then on",
+    "POST /accounts": 'open an ad account: {"id", "name", "terms": bool, "business": bool, "users": [ids]}, '
+    "all optional",
 }
 
 FAULTS = {
@@ -49,14 +55,17 @@ FAULTS = {
         "reset": "before: the connection is reset and nothing happens; after: the call takes effect, then it is reset",
         "hang": "no answer, for ten minutes or until the client leaves",
     },
-    "note": "the call takes effect unless status, code, body, hang or reset before answers in its place; of several faults the one defined first fires",
+    "note": "the call takes effect unless status, code, body, hang or reset before answers in its place; of several "
+    "faults the one defined first fires",
 }
 
 LIMITS = {
     "latency_ms": "every answer takes this long",
     "jitter_ms": "and up to this much longer",
-    "time_scale": "emulated seconds per real second: budgets, the 90 minutes of a replace and token lifetimes run that much faster",
-    "budget": 'calls per rolling hour and ad account, {"act_1": n, "*": n for every other}; beyond it 80003/2446079; blocked calls count too',
+    "time_scale": "emulated seconds per real second: budgets, the 90 minutes of a replace and token lifetimes run that "
+    "much faster",
+    "budget": 'calls per rolling hour and ad account, {"act_1": n, "*": n for every other}; beyond it 80003/2446079; '
+    "blocked calls count too",
 }
 
 

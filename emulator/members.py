@@ -6,7 +6,7 @@ from typing import Protocol
 from emulator.people import Batch, People
 
 
-class NotKept(Exception):  # noqa: N818 - names what is the matter
+class NotKept(Exception):
     """Raised when a question needs more than this keeper keeps; the text names the `--keep` that would."""
 
 

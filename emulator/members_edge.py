@@ -104,13 +104,11 @@ def read_payload(params: Params, most_rows: int) -> tuple[Schema, Batch]:
     schema = read_schema(payload.get("schema"))
     _companions(schema, values)
     data = values.structure("data")
-    if isinstance(data, HashedRows):
-        size = data.count
-    else:
-        size = len(data) if isinstance(data, list) else 0
+    counted = isinstance(data, HashedRows)
+    size = data.count if isinstance(data, HashedRows) else len(data) if isinstance(data, list) else 0
     if size > most_rows:
         raise Refusal(1, "Please reduce the amount of data you're asking for, then retry.", subcode=99)
-    return schema, Batch(size, None) if isinstance(data, HashedRows) else read_rows(schema, data)
+    return schema, Batch(size, None) if counted else read_rows(schema, data)
 
 
 def _companions(schema: Schema, payload: Params) -> None:

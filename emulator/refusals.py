@@ -46,7 +46,7 @@ THROTTLE_CODES = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
 """Codes that mean: slow down (Meta reference: rate limiting)."""
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer of the Graph API, not an error of this program
+class Refusal(Exception):
     """Raised when the Graph API answers with an error envelope instead of doing what was asked."""
 
     def __init__(
@@ -84,14 +84,12 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer of the Graph AP
             "fbtrace_id": fbtrace_id,
         }
         title = TITLES.get((self.code, self.subcode or 0))
-        for name, value in (
-            ("error_subcode", self.subcode),
-            ("error_user_title", title),
-            ("error_user_msg", self.user_message or (self.message if title else None)),
-        ):
-            if value is not None:
-                error[name] = value
-        return {"error": error}
+        optional = {
+            "error_subcode": self.subcode,
+            "error_user_title": title,
+            "error_user_msg": self.user_message or (self.message if title else None),
+        }
+        return {"error": error | {name: value for name, value in optional.items() if value is not None}}
 
 
 def invalid_parameter(what: str, *, subcode: int | None = None) -> Refusal:

@@ -87,7 +87,7 @@ class GraphSide:
 
 
 async def _play(request: web.Request, reply: Reply) -> web.StreamResponse:
-    """Let the client experience the reply; the call's effect is complete already, as on a server that is slow to answer."""
+    """Let the client experience the reply; the call's effect is complete already, as on a slow server."""
     if reply.delay_s:
         await asyncio.sleep(reply.delay_s)
     if reply.hang:

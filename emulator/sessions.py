@@ -50,7 +50,7 @@ def read_session(params: Params) -> SessionParam | None:
 
 
 def invented_session_id(operation: str, schema: str) -> str:
-    """The 19-digit id the server makes up: the same for the same operation and schema (observed in recorded traffic)."""
+    """The 19-digit id the server makes up: the same for the same operation and schema (observed)."""
     number = int.from_bytes(hashlib.sha256(f"{operation} {schema}".encode()).digest()[:8])
     return str(10**18 + number % (8 * 10**18))
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 NUMBER = (int, float)
 
 
-class Malformed(ValueError):  # noqa: N818 - reads as what it is at the raise sites
+class Malformed(ValueError):
     """Raised when a control request has an unknown name or a value of the wrong type; the text says which."""
 
 

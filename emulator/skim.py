@@ -2,8 +2,8 @@
 
 With `--keep counts` the emulator needs to know how many rows a body has and that none is invalid. If every key of the
 schema is hashed and the body is written compactly, that can be proved on the bytes: with each hexadecimal digit
-replaced by one mark and each quoted run of 64 marks by a short token, the data must equal the same row repeated. Anything
-else (a malformed hash, a plain key, an empty row, blanks between cells) fails the comparison and is parsed.
+replaced by one mark and each quoted run of 64 marks by a short token, the data must equal the same row repeated.
+Anything else (a malformed hash, a plain key, an empty row, blanks between cells) fails the comparison and is parsed.
 """
 
 import re
@@ -53,7 +53,7 @@ def skim(body: bytes) -> dict[str, object] | None:
     if count is None:
         return None
     payload["data"] = HashedRows(count)
-    return params
+    return dict(params)
 
 
 def _count(data: bytes, schema: object) -> int | None:

@@ -132,7 +132,7 @@ class Audience:
         return self.told.get("is_value_based") is True
 
     def end_replace(self, how: Ending, now: float) -> None:
-        """Let the running replace take effect; a timed-out one keeps what had arrived (Meta reference: usersreplace)."""
+        """Let the running replace take effect; one that timed out with what had arrived (reference: usersreplace)."""
         self.members = self.replaces.end(how)
         self.operation_status = NORMAL
         self.content_updated = int(now)

@@ -12,7 +12,7 @@ from connector.audience.rules.devices import normalise_device_id
 from connector.audience.rules.digests import is_digest, normalise_digest
 from connector.audience.rules.emails import normalise_email
 from connector.audience.rules.genders import normalise_gender
-from connector.audience.rules.names import normalise_initial, normalise_name
+from connector.audience.rules.names import normalise_name
 from connector.audience.rules.text import is_junk
 
 
@@ -31,7 +31,6 @@ _RULES: dict[Key, Callable[[str], str | CellReason]] = {
     Key.DOBD: normalise_day,
     Key.LN: normalise_name,
     Key.FN: normalise_name,
-    Key.FI: normalise_initial,
     Key.COUNTRY: normalise_country,
     Key.MADID: normalise_device_id,
 }
@@ -47,6 +46,9 @@ def normalise(key: Key, text: str, *, mode: Mode = Mode.RAW, this_year: int = LA
             return CellReason.ALREADY_HASHED
         if is_junk(text):
             return CellReason.JUNK
+    if key is Key.FI:
+        name = normalise(Key.FN, text, mode=Mode.RAW)
+        return name if isinstance(name, CellReason) else name[:1]
     plain = normalise_year(text, this_year=this_year) if key is Key.DOBY else _RULES[key](text)
     # Punctuation around it does not make junk a name: "(null)".
     return CellReason.JUNK if isinstance(plain, str) and is_junk(plain) else plain

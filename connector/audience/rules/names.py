@@ -1,4 +1,4 @@
-"""First names, last names, first initials.
+"""First and last names. The initial (FI) is the first character of the normalised first name.
 
 Source: Meta's customer file documentation (lower case, no punctuation, UTF-8 kept) and, where it is silent about inner
 spaces, Meta's Data File Uploader, which removes them. Accents stay. Composition (NFC) is ours: without it one name has
@@ -40,11 +40,6 @@ def normalise_names(texts: list[str]) -> list[str]:
     if not texts:
         return []
     return _normalised("\n".join(text.replace("\n", " ") for text in texts), _KEPT_LINES).split("\n")
-
-
-def normalise_initial(text: str) -> str:
-    """The first character of the normalised first name."""
-    return normalise_name(text)[:1]
 
 
 def _normalised(text: str, kept: _Kept) -> str:

@@ -1,0 +1,141 @@
+"""What `fbc dev up` and `fbc dev down` do from outside: start the supervisor, wait for it, clear up after a crash.
+
+Blocking code: it runs in the user's shell, where Ctrl-C must work at any moment.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded.control import Down, ask
+from embedded.errors import EmbeddedError, PartFailed, StackUnreachable, tail
+from embedded.identity import gone_within, stop_recorded
+from embedded.jars import exclusive
+from embedded.jvm import ensure_jvm
+from embedded.plan import Options, make_home
+from embedded.postgres import PostgresPlan
+from embedded.state import PartReport, Phase, StackState, forget, read
+
+POLL_SECONDS = 0.03
+DOWN_SECONDS = 55.0
+ASK_SECONDS = 5.0
+LOCK_SECONDS = 90.0
+DATA = ("kafka", "postgres", "objects", "secrets")
+
+Seen = Callable[[StackState], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A stack that is up.
+
+    Attributes:
+        state: What it is.
+        started: False if it was up already.
+    """
+
+    state: StackState
+    started: bool
+
+
+def up(folder: Path, options: Options, seen: Seen) -> Up:
+    """Bring a stack up, or find it up.
+
+    Args:
+        folder: Its state folder.
+        options: What to start; without effect on a stack that is up already.
+        seen: Shown the state again and again while it starts.
+
+    Raises:
+        PartFailed: The supervisor itself did not start.
+        EmbeddedError: A part could not start; the message names it. Nothing is left running.
+    """
+    options.checked()
+    make_home(folder)
+    with _alone(folder):
+        found = _running(folder)
+        if found is not None and found.phase is Phase.READY:
+            return Up(found, started=False)
+        clear(folder)
+        if options.starts("kafka"):
+            ensure_jvm()  # here, not in the supervisor: a download is worth watching and must end with Ctrl-C
+        return Up(_start(folder, options, seen), started=True)
+
+
+def down(folder: Path, *, wipe: bool = False) -> bool:
+    """Stop everything of a stack, also what a crash left behind.
+
+    Args:
+        folder: Its state folder.
+        wipe: Delete its data and secrets too; logs stay.
+
+    Returns:
+        Whether there was anything to stop.
+    """
+    if not folder.is_dir():
+        return False
+    with _alone(folder):
+        stopped = clear(folder)
+        if wipe:
+            _wipe(folder)
+    return stopped
+
+
+def clear(folder: Path) -> bool:
+    """Stop whatever the state file records, politely if the supervisor lives; whether there was anything.
+
+    A recorded process is signalled only if its pid and its birth still agree.
+    """
+    state = read(folder)
+    if state is None:
+        return False
+    if state.supervisor.alive():
+        _end_supervisor(state)
+    for part in reversed((read(folder) or state).parts):
+        if part.identity is not None:
+            stop_recorded(part.identity, part.stop, part.grace)
+    forget(folder)
+    return True
+
+
+def _end_supervisor(state: StackState) -> None:
+    try:
+        ask(state.control, Down(), ASK_SECONDS)
+    except StackUnreachable:
+        stop_recorded(state.supervisor, PartReport.model_fields["stop"].default, DOWN_SECONDS)
+    else:
+        if not gone_within(state.supervisor, DOWN_SECONDS):
+            stop_recorded(state.supervisor, PartReport.model_fields["stop"].default, ASK_SECONDS)
+
+
+def _running(folder: Path) -> StackState | None:
+    state = read(folder)
+    return state if state is not None and state.supervisor.alive() else None
+
+
+def _start(folder: Path, options: Options, seen: Seen) -> StackState:
+    log = folder / "logs" / "supervisor.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "embedded", "--state", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        process.communicate
+        state = _follow(folder, process, log, seen)
+    except BaseException:  # also Ctrl-C: half a stack is of no use to anybody
+        clear(folder)
+        raise
+    if state.phase is Phase.FAILED:
+        process.wait(ASK_SECONDS)
+        forget(folder)
+        raise EmbeddedError(state.failure or "the stack could not start")
+    return state
