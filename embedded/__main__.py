@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from embedded.errors import EmbeddedError
-from embedded.plan import Options, StackPlan
+from embedded.options import Options
+from embedded.plan import StackPlan
 from embedded.supervisor import Supervisor
 
 log = logging.getLogger("embedded")

@@ -16,16 +16,16 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from embedded.jvm import Jvm, ensure_jvm
 from embedded.kafka_config import ID_BYTES, NodeAddress, kafka_id, meta_properties, server_properties
 from embedded.kafka_probe import node_serves
+from embedded.options import Nodes
 from embedded.part import Part, launch, launch_all, stop_all
 from embedded.ports import HOST, free_ports
 from embedded.process import Child, Command, spawn
 
-Nodes = Literal[1, 3]
 STOP_SECONDS = 10.0
 ADVICE = "read the log; if its data is damaged, `fbc dev down --wipe` starts from nothing"
 

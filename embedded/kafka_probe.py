@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from aiokafka.admin import AIOKafkaAdminClient
-
 from embedded.ports import HOST
 
 TIMEOUT_MS = 2000
@@ -21,6 +19,8 @@ async def node_serves(number: int, port: int) -> bool:
     Raises:
         Exception: Whatever the client raises while the broker is still coming up: it means "not yet".
     """
+    from aiokafka.admin import AIOKafkaAdminClient  # noqa: PLC0415 - 0.1 s, spent while the broker starts
+
     await _accepts(port)  # before the client is asked: it would log and wait at a closed port
     with _quiet():
         client = AIOKafkaAdminClient(bootstrap_servers=f"{HOST}:{port}", request_timeout_ms=TIMEOUT_MS)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from embedded.backoff import delay, failures_after
 from embedded.board import Board
-from embedded.errors import EmbeddedError, PartFailed
+from embedded.errors import PartFailed
 from embedded.part import Part, launch
 from embedded.process import Child
 from embedded.state import PartState
@@ -108,8 +108,8 @@ class Keeper:
             await asyncio.sleep(pause)
             try:
                 await self._launch()
-            except EmbeddedError as error:
-                words, healthy_for = str(error).splitlines()[0], 0.0
+            except Exception as error:  # noqa: BLE001 - whatever happens, the part must not go unwatched
+                words, healthy_for = str(error).partition("\n")[0] or repr(error), 0.0
             else:
                 return
 

@@ -4,22 +4,23 @@ Blocking code: it runs in the user's shell, where Ctrl-C must work at any moment
 """
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from embedded.control import Down, ask
-from embedded.errors import EmbeddedError, PartFailed, StackUnreachable, tail
+from embedded.errors import EmbeddedError, PartFailed
 from embedded.identity import gone_within, stop_recorded
 from embedded.jars import exclusive
 from embedded.jvm import ensure_jvm
-from embedded.plan import Options, make_home
-from embedded.postgres import PostgresPlan
-from embedded.state import PartReport, Phase, StackState, forget, read
+from embedded.options import Options, make_home
+from embedded.state import Phase, StackState, forget, read
+from embedded.unprivileged import stand_in
 
 POLL_SECONDS = 0.03
 DOWN_SECONDS = 55.0
@@ -106,11 +107,11 @@ def clear(folder: Path) -> bool:
 def _end_supervisor(state: StackState) -> None:
     try:
         ask(state.control, Down(), ASK_SECONDS)
-    except StackUnreachable:
-        stop_recorded(state.supervisor, PartReport.model_fields["stop"].default, DOWN_SECONDS)
+    except EmbeddedError:
+        stop_recorded(state.supervisor, signal.SIGTERM, DOWN_SECONDS)
     else:
         if not gone_within(state.supervisor, DOWN_SECONDS):
-            stop_recorded(state.supervisor, PartReport.model_fields["stop"].default, ASK_SECONDS)
+            stop_recorded(state.supervisor, signal.SIGTERM, ASK_SECONDS)
 
 
 def _running(folder: Path) -> StackState | None:
@@ -119,23 +120,71 @@ def _running(folder: Path) -> StackState | None:
 
 
 def _start(folder: Path, options: Options, seen: Seen) -> StackState:
+    """Start the supervisor, detached from this terminal, and watch it bring the stack up."""
     log = folder / "logs" / "supervisor.log"
+    try:
+        process = _detached(folder, options, log)
+        state = _follow(folder, process, log, seen)
+    except BaseException:  # also Ctrl-C: half a stack is of no use to anybody
+        clear(folder)
+        raise
+    if state.phase is Phase.READY:
+        return state
+    process.wait(DOWN_SECONDS)
+    forget(folder)
+    raise EmbeddedError(state.failure or "the stack was stopped while it was starting")
+
+
+def _detached(folder: Path, options: Options, log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
             [sys.executable, "-m", "embedded", "--state", str(folder)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    if process.stdin is not None:
+        with suppress(BrokenPipeError), process.stdin:  # it may have died already: `_follow` says so
+            process.stdin.write(options.model_dump_json().encode())
+    return process
+
+
+def _follow(folder: Path, process: subprocess.Popen[bytes], log: Path, seen: Seen) -> StackState:
+    """Watch until the stack is up, or failed and down again. Every part bounds its own start.
+
+    Raises:
+        PartFailed: The supervisor ended without a word in the state file.
+    """
+    while True:
+        code = process.poll()
+        state = read(folder)
+        if state is not None and state.supervisor.pid == process.pid:
+            seen(state)
+            if state.phase is Phase.READY or (code is not None and state.phase in {Phase.FAILED, Phase.STOPPING}):
+                return state
+        if code is not None:
+            raise PartFailed("the supervisor", f"ended with code {code}", log, "read the log, then start again")
+        time.sleep(POLL_SECONDS)
+
+
+def _wipe(folder: Path) -> None:
+    elsewhere = stand_in(folder / "postgres")
+    for path in (elsewhere, *(folder / name for name in DATA)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One `up` or `down` at a time per stack.
+
+    Raises:
+        EmbeddedError: Another one is under way for too long.
+    """
     try:
-        process.communicate
-        state = _follow(folder, process, log, seen)
-    except BaseException:  # also Ctrl-C: half a stack is of no use to anybody
-        clear(folder)
-        raise
-    if state.phase is Phase.FAILED:
-        process.wait(ASK_SECONDS)
-        forget(folder)
-        raise EmbeddedError(state.failure or "the stack could not start")
-    return state
+        with exclusive(folder / ".lock", LOCK_SECONDS):
+            yield
+    except TimeoutError:
+        raise EmbeddedError(
+            f"another `fbc dev up` or `down` has been working on {folder} for {LOCK_SECONDS:g} s: let it end, or end it"
+        ) from None

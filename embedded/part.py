@@ -1,6 +1,7 @@
 """What a part promises, and how one is brought up: prepare, spawn, ready, or a named failure."""
 
 import asyncio
+import subprocess
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,10 +58,10 @@ async def launch(part: Part, log: Path, started: Callable[[Child], None] = lambd
     Raises:
         PartFailed: It ended early, or was not ready in time.
     """
-    await part.prepare()
     try:
+        await part.prepare()
         child = await spawn(part.command(), log)
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         raise PartFailed(part.name, f"could not be started: {error}", log, part.advice) from error
     started(child)
     try:

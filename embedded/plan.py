@@ -5,27 +5,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from embedded.control import MOST_PROCESSES
 from embedded.credentials import ensure_credentials
 from embedded.environment import Addresses, Application, Environments, Process
-from embedded.errors import WrongRequest
 from embedded.http_probe import answers, fetch_json
-from embedded.kafka import KafkaPlan, Nodes
+from embedded.kafka import KafkaPlan
 from embedded.objects import MotoPlan
+from embedded.options import SCALABLE, SERVICES, Options, Service
 from embedded.part import Part
 from embedded.ports import HOST, free_ports
 from embedded.postgres import PostgresPlan
 from embedded.process import Command
-from embedded.unprivileged import unprivileged
 
-BORROWED = ("kafka", "postgres", "moto", "emulator")
-Service = Literal["auth", "ingest", "progress", "uploader"]
-SERVICES: tuple[Service, ...] = ("auth", "ingest", "progress", "uploader")
-SCALABLE: Service = "uploader"
 # Longer than a service's own drain deadline (25 s): killed earlier, it would leave calls without their outcome.
 SERVICE_GRACE_SECONDS = 30.0
 MODULES: Mapping[Service, str] = {
@@ -34,47 +25,6 @@ MODULES: Mapping[Service, str] = {
     "progress": "services.ingest.progress",
     "uploader": "services.uploader",
 }
-
-Keep = Literal["counts", "digests", "rows"]
-
-
-class Options(BaseModel):
-    """What `fbc dev up` was asked for.
-
-    Attributes:
-        only: Names out of `BORROWED` and `SERVICES`; everything by default.
-        nodes: Kafka nodes.
-        uploaders: Processes of the uploader.
-        kafka: `host:port,…` of a broker to use instead of starting one.
-        postgres: URL of a server to use instead of starting one, as a role that may make roles and schemas.
-        emulator_keep: What the emulator keeps of each member.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    only: tuple[str, ...] = (*BORROWED, *SERVICES)
-    nodes: Nodes = 1
-    uploaders: Annotated[int, Field(ge=0, le=MOST_PROCESSES)] = 1
-    kafka: str | None = None
-    postgres: str | None = None
-    emulator_keep: Keep = "digests"
-
-    def starts(self, name: str) -> bool:
-        """Whether a part of this kind is started here."""
-        external = {"kafka": self.kafka, "postgres": self.postgres}.get(name)
-        return name in self.only and external is None
-
-    def checked(self) -> "Options":
-        """These options, if every name in `only` is known.
-
-        Raises:
-            WrongRequest: Naming the unknown ones and all known ones.
-        """
-        unknown = set(self.only) - {*BORROWED, *SERVICES}
-        if unknown:
-            known = ", ".join((*BORROWED, *SERVICES))
-            raise WrongRequest(f"no part is called {', '.join(sorted(unknown))}: the parts are {known}")
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +69,12 @@ class StackPlan:
     """
 
     def __init__(self, folder: Path, options: Options, caller: Mapping[str, str]) -> None:
-        self.options = options.checked()
+        self._options = options.checked()
         self._folder = folder
         self._caller = caller
         self._credentials = ensure_credentials(folder / "secrets")
         self._application: Application | None = None
-        self.kafka = KafkaPlan(folder / "kafka", options.nodes) if options.starts("kafka") else None
+        self._kafka = KafkaPlan(folder / "kafka", options.nodes) if options.starts("kafka") else None
         self._postgres = PostgresPlan(folder / "postgres") if options.starts("postgres") else None
         self._moto = MotoPlan(folder) if options.starts("moto") else None
         ports = iter(free_ports(2 + len(SERVICES)))
@@ -139,37 +89,47 @@ class StackPlan:
     @property
     def steps(self) -> tuple[Step, ...]:
         """What has to be done before the services start; nothing if none is started."""
-        if not any(self.options.starts(name) for name in SERVICES):
+        if not any(self._options.starts(name) for name in SERVICES):
             return ()
         steps: list[Step] = []
         if self._has_database():
             steps.append(self._step("db-ensure", "database", {"postgres"}))
             steps.append(self._step("db-upgrade", "database", {"db-ensure"}))
-        if self.options.kafka or self.kafka:
+        if self._options.kafka or self._kafka:
             steps.append(self._step("topics-ensure", "cli", self._kafka_names()))
         return tuple(steps)
+
+    @property
+    def scales(self) -> bool:
+        """Whether processes of the uploader may be added."""
+        return self._options.starts(SCALABLE)
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether the broker was started without an ahead-of-time cache that would help."""
+        return self._kafka is not None and self._kafka.needs_training
 
     def uploader(self, number: int) -> Declared:
         """One process of the uploader, `uploader-1` and so on; each call draws it a port of its own."""
         part = self._service_part(f"{SCALABLE}-{number}", SCALABLE, free_ports(1)[0])
-        return Declared(part, after=frozenset({"topics-ensure", "moto", "emulator"}))
+        return Declared(part, after=frozenset({"topics-ensure"}))
 
     def cli_env(self) -> dict[str, str]:
         """What `fbc` needs to work on this stack; ask when everything is ready."""
         return self._environments().settings("cli")
 
     def _uploaders(self) -> int:
-        return self.options.uploaders if self.options.starts(SCALABLE) else 0
+        return self._options.uploaders if self._options.starts(SCALABLE) else 0
 
     def _has_database(self) -> bool:
-        return self._postgres is not None or self.options.postgres is not None
+        return self._postgres is not None or self._options.postgres is not None
 
     def _kafka_names(self) -> set[str]:
-        return set() if self.kafka is None else {part.name for part in self.kafka.parts()}
+        return set() if self._kafka is None else {part.name for part in self._kafka.parts()}
 
     def _borrowed(self) -> Iterable[Declared]:
-        if self.kafka is not None:
-            yield from (Declared(part, borrowed=True) for part in self.kafka.parts())
+        if self._kafka is not None:
+            yield from (Declared(part, borrowed=True) for part in self._kafka.parts())
         if self._postgres is not None:
             yield Declared(self._postgres.part(), borrowed=True)
         if self._moto is not None:
@@ -178,7 +138,7 @@ class StackPlan:
             yield Declared(self._emulator_part(*self._emulator), borrowed=True)
 
     def _single_services(self) -> Iterable[Declared]:
-        needs = frozenset({"db-upgrade", "topics-ensure", "moto"})
+        needs = frozenset({"db-upgrade", "topics-ensure"})
         for name, port in self._ports.items():
             part = self._service_part(name, name, port)
             # auth holds the emulator's app secret, which a new emulator draws anew.
@@ -197,7 +157,7 @@ class StackPlan:
     def _emulator_part(self, port: int, control_port: int) -> Part:
         graph, control = f"http://{HOST}:{port}", f"http://{HOST}:{control_port}"
         ports = ("--port", str(port), "--control-port", str(control_port))
-        argv = (sys.executable, "-m", "emulator", *ports, "--keep", self.options.emulator_keep)
+        argv = (sys.executable, "-m", "emulator", *ports, "--keep", self._options.emulator_keep)
         return Part(
             name="emulator",
             command=lambda: Command(argv, environment=dict(self._caller)),
@@ -231,9 +191,9 @@ class StackPlan:
     def _addresses(self) -> Addresses:
         graph, control = (f"http://{HOST}:{port}" for port in self._emulator) if self._emulator else (None, None)
         return Addresses(
-            kafka=self.kafka.bootstrap if self.kafka else self.options.kafka,
-            replication=len(self.kafka.addresses) if self.kafka else None,
-            admin_dsn=self._postgres.dsn if self._postgres else self.options.postgres,
+            kafka=self._kafka.bootstrap if self._kafka else self._options.kafka,
+            replication=len(self._kafka.addresses) if self._kafka else None,
+            admin_dsn=self._postgres.dsn if self._postgres else self._options.postgres,
             s3_url=self._moto.url if self._moto else None,
             graph_url=graph,
             graph_control_url=control,
@@ -244,15 +204,3 @@ class StackPlan:
 
     def _service_url(self, name: str) -> str | None:
         return f"http://{HOST}:{self._ports[name]}" if name in self._ports else None
-
-
-def make_home(folder: Path) -> None:
-    """Make the state folder and what is in it, closed to everybody else.
-
-    Mode 0700. As root 0711: PostgreSQL runs as another user then and has to pass through; it still cannot list
-    the folder, and what lies in it is closed by its own modes.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700 if unprivileged() is None else 0o711)
-    for name in ("logs", "kafka", "objects", "secrets"):
-        (folder / name).mkdir(mode=0o700, exist_ok=True)

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 from pathlib import Path
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from embedded.board import Board
 from embedded.control import ControlServer, Down, Request, Restart, Scale
@@ -13,13 +13,40 @@ from embedded.errors import EmbeddedError, PartFailed, WrongRequest
 from embedded.identity import Identity
 from embedded.kafka import training
 from embedded.keeper import Keeper, describe
-from embedded.plan import SCALABLE, Declared, StackPlan, Step
+from embedded.options import SCALABLE
+from embedded.plan import Declared, Step
 from embedded.process import Child, spawn
 from embedded.state import ControlAddress, Phase, StackState, StepState
 
 STEP_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
+
+
+class Plan(Protocol):
+    """What a supervisor needs to know of a stack; `StackPlan` is the one `fbc dev` uses."""
+
+    @property
+    def parts(self) -> tuple[Declared, ...]:
+        """Everything that keeps running."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What has to be done once, in between."""
+
+    @property
+    def scales(self) -> bool:
+        """Whether processes of the uploader may be added."""
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether the broker's ahead-of-time cache is to be made once everything is up."""
+
+    def uploader(self, number: int) -> Declared:
+        """One process of the uploader."""
+
+    def cli_env(self) -> dict[str, str]:
+        """What `fbc` needs to work on this stack."""
 
 
 class Supervisor:
@@ -30,7 +57,7 @@ class Supervisor:
         plan: What to run.
     """
 
-    def __init__(self, folder: Path, plan: StackPlan) -> None:
+    def __init__(self, folder: Path, plan: Plan) -> None:
         nowhere = ControlAddress(host="", port=0, secret="")  # replaced as soon as it listens
         begin = StackState(phase=Phase.STARTING, supervisor=Identity.of(os.getpid()), control=nowhere)
         self._plan = plan
@@ -50,16 +77,21 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         self._board.listening(await self._control.open())
-        failure: str | None = None
+        failure = "the supervisor failed: its log says where"  # unless we get to know better
         try:
             await self._up_or_stopped()
             await self._stop.wait()
+            failure = ""
         except EmbeddedError as error:
             failure = str(error)
             log.error("the stack cannot start: %s", failure)  # noqa: TRY400 - the message says it all
-        await self._bring_down()
-        self._board.phase(Phase.FAILED if failure else Phase.STOPPING, failure=failure)
+        finally:
+            await self._finish(failure)
         return 1 if failure else 0
+
+    async def _finish(self, failure: str) -> None:
+        await self._bring_down()
+        self._board.phase(Phase.FAILED if failure else Phase.STOPPING, failure=failure or None)
 
     async def _up_or_stopped(self) -> None:
         """Bring everything up; give up at once when told to stop meanwhile."""
@@ -132,7 +164,7 @@ class Supervisor:
 
     async def _train(self) -> None:
         """Make the broker's ahead-of-time cache in the background, if this start had none."""
-        if self._plan.kafka is not None and self._plan.kafka.needs_training:
+        if self._plan.needs_training:
             self._trainer = await spawn(training(), self._log("kafka-training"))
 
     def _revived(self, name: str) -> None:
@@ -167,16 +199,25 @@ class Supervisor:
     async def _scale(self, service: str, count: int) -> str:
         if service != SCALABLE:
             raise WrongRequest(f"{service} cannot be scaled: only {SCALABLE} runs as several processes")
+        if not self._plan.scales:
+            raise WrongRequest(f"this stack was started without {SCALABLE}: start one that has it")
         self._refuse_unless_ready()
         have = sum(name.startswith(f"{SCALABLE}-") for name in self._keepers)
         added = [self._adopt(self._plan.uploader(number)) for number in range(have + 1, count + 1)]
         removed = [f"{SCALABLE}-{number}" for number in range(count + 1, have + 1)]
-        async with asyncio.TaskGroup() as group:
-            for keeper in added:
-                group.create_task(keeper.start())
-            for name in removed:
-                group.create_task(self._remove(name))
+        work = (*(self._add(keeper) for keeper in added), *(self._remove(name) for name in removed))
+        for outcome in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
         return f"{SCALABLE}: {have} → {count}"
+
+    async def _add(self, keeper: Keeper) -> None:
+        """Start one more part of a running stack, or leave the stack as it was."""
+        try:
+            await keeper.start()
+        except EmbeddedError:
+            await self._remove(keeper.part.name)
+            raise
 
     async def _remove(self, name: str) -> None:
         await self._keepers.pop(name).stop()

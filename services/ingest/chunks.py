@@ -27,7 +27,9 @@ class DueChunk:
     chunk: Chunk
 
 
-async def add(connection: AsyncConnection, revision: int, file_index: int, first: int, planned: Sequence[Chunk]) -> None:
+async def add(
+    connection: AsyncConnection, revision: int, file_index: int, first: int, planned: Sequence[Chunk]
+) -> None:
     """Writes *planned*, the first of which is number *first* of its file."""
     if not planned:
         return
@@ -141,13 +143,15 @@ async def release_waiting(connection: AsyncConnection, revision: int) -> int:
     return result.rowcount
 
 
-async def with_chunks_due(connection: AsyncConnection, profile_id: UUID) -> list[int]:
-    """Deliveries of a profile with chunks that were released and not sent yet: what a crash left behind."""
+async def to_release(connection: AsyncConnection, profile_id: UUID) -> list[int]:
+    """Deliveries of a profile with chunks that wait, or that were released and not sent yet (a crash in between)."""
+    unsent = (chunks.c.emitted < chunks.c.emission) & (chunks.c.emission > 1)
     query = (
         select(chunks.c.revision)
         .distinct()
         .join(deliveries, deliveries.c.revision == chunks.c.revision)
-        .where(deliveries.c.profile_id == profile_id, chunks.c.emitted < chunks.c.emission, chunks.c.emission > 1)
+        .where(deliveries.c.profile_id == profile_id, unsent | (chunks.c.settlement == Settlement.WAITING))
+        .order_by(chunks.c.revision)
     )
     return list(await connection.scalars(query))
 

@@ -1,7 +1,6 @@
 """The ledger's deliveries: recorded once per revision, moved from state to state under a row lock."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -225,11 +224,20 @@ async def mark_published(connection: AsyncConnection, revision: int, sequence: i
     )
 
 
-async def waiting_for(connection: AsyncConnection, profile_id: UUID) -> Sequence[Delivery]:
-    """The deliveries of a profile that wait."""
+async def touch(connection: AsyncConnection, revision: int, now: datetime) -> None:
+    """Notes that a delivery was looked at: what waits is not released twice for one change of its profile."""
+    await connection.execute(update(deliveries).where(deliveries.c.revision == revision).values(updated_at=now))
+
+
+async def waiting_to_be_planned(connection: AsyncConnection, profile_id: UUID) -> list[Delivery]:
+    """The deliveries of a profile that wait because auth could not say where they go."""
     query = (
         select(deliveries)
-        .where(deliveries.c.profile_id == profile_id, deliveries.c.state == DeliveryState.WAITING)
+        .where(
+            deliveries.c.profile_id == profile_id,
+            deliveries.c.state == DeliveryState.WAITING,
+            deliveries.c.audience_id.is_(None),
+        )
         .order_by(deliveries.c.revision)
     )
     return [_delivery(row) for row in await connection.execute(query)]

@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
+from uuid import UUID
 
 import aiohttp
 import orjson
@@ -39,7 +40,7 @@ Answer = Destination | Refused | Waits
 
 
 class _Resolved(BaseModel):
-    profile_id: str
+    profile_id: UUID
     ad_account_id: AdAccountId
     audience_id: AudienceId
 
@@ -73,7 +74,7 @@ WAITS = {
 """Answers that change when a person did something at Meta or with us."""
 
 
-def decipher(profile_id: str, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+def decipher(profile_id: UUID, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
     """What auth's answer about *profile_id* means.
 
     Raises:
@@ -90,7 +91,7 @@ def decipher(profile_id: str, status: int, headers: Mapping[str, str], body: byt
     raise TryLater("auth_unavailable", f"auth answered {status} ({code})", _retry_after(headers))
 
 
-def _resolved(profile_id: str, body: bytes) -> Destination:
+def _resolved(profile_id: UUID, body: bytes) -> Destination:
     try:
         answer = _Resolved.model_validate_json(body)
     except ValidationError:
@@ -146,7 +147,17 @@ class Destinations:
             async with self._session.post(
                 self._url, data=question(event), headers=headers, allow_redirects=False
             ) as answer:
-                body = await answer.content.read(MAX_ANSWER)
+                body = await _read(answer)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TryLater("auth_unavailable", f"auth could not be asked: {type(error).__name__}") from error
-        return decipher(str(event.profile_id), answer.status, answer.headers, body)
+        return decipher(event.profile_id, answer.status, answer.headers, body)
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, as far as anybody needs it: what is longer will not decipher, and must not fill our memory."""
+    body = b""
+    async for block in answer.content.iter_chunked(64 * 1024):
+        body += block
+        if len(body) > MAX_ANSWER:
+            break
+    return body

@@ -184,9 +184,7 @@ class OutcomeRepeated(Fact):
 
     name: ClassVar[str] = "chunk.outcome_repeated"
     level: ClassVar[int] = logging.DEBUG
-    measures: ClassVar[tuple[Measure, ...]] = (
-        Measure("fbc_outcomes_repeated_total", "outcomes that changed nothing"),
-    )
+    measures: ClassVar[tuple[Measure, ...]] = (Measure("fbc_outcomes_repeated_total", "outcomes that changed nothing"),)
     chunk_id: str
 
 

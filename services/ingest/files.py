@@ -41,7 +41,9 @@ class Overtaken(TryLater):
     """
 
     def __init__(self, revision: int, index: int) -> None:
-        super().__init__("planned_elsewhere", f"file {index} of delivery {revision} is being planned by another process")
+        super().__init__(
+            "planned_elsewhere", f"file {index} of delivery {revision} is being planned by another process"
+        )
 
 
 async def of_delivery(connection: AsyncConnection, revision: int) -> list[PlannedFile]:

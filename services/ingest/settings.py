@@ -63,7 +63,7 @@ class IngestSettings(ServiceSettings):
     database: DatabaseSettings
     identity: IdentitySettings
     auth: AuthSettings
-    stores: StoreConfigs = {}
+    stores: StoreConfigs = Field(default_factory=dict)
     planning: PlanningSettings = PlanningSettings()
     sweep: SweepSettings = SweepSettings()
     publish_timeout: Seconds = 10.0

@@ -102,9 +102,7 @@ def ended(state: DeliveryState) -> bool:
     match state:
         case DeliveryState.ACCEPTED | DeliveryState.PLANNING | DeliveryState.UPLOADING | DeliveryState.WAITING:
             return False
-        case (
-            DeliveryState.DELIVERED | DeliveryState.PARTLY_DELIVERED | DeliveryState.FAILED | DeliveryState.CANCELLED
-        ):
+        case DeliveryState.DELIVERED | DeliveryState.PARTLY_DELIVERED | DeliveryState.FAILED | DeliveryState.CANCELLED:
             return True
         case _:
             assert_never(state)
@@ -189,7 +187,7 @@ def total(files: Sequence[Totals]) -> Totals:
     return Totals(**{name: sum(getattr(file, name) for file in files) for name in Totals.model_fields})
 
 
-def settlement_applies(current: Settlement, settled_before: bool) -> bool:
+def settlement_applies(current: Settlement, *, settled_before: bool) -> bool:
     """Whether an outcome that was not seen before changes a chunk in *current*.
 
     A chunk settles once. What waits may still be delivered, die, or wait for something else; what was delivered or

@@ -32,35 +32,11 @@ wrong = st.one_of(
     st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
     st.sampled_from(["true", "false", "null", "5", "-1.5", "1e3", "[]", '{"a": 1}']),
 )
-words = st.sampled_from(
-    [
-        "m",
-        "Female",
-        "other",
-        "DE",
-        "uk",
-        "USA",
-        "Côte d'Ivoire",
-        "Atlantis",
-        "Ann",
-        "O'Brien",
-        "NA",
-        "N/A",
-        "(null)",
-        "Ümit",
-        "Σ",
-        "ΑΣ",
-        "İpek",
-        "José",
-        "ǅ",
-        "정",
-        "...",
-        "a\nb",
-        "\u200b",
-        "f" * 64,
-        "F" * 64,
-        "é" * 64,
-    ]
+words = st.one_of(
+    st.sampled_from(["m", "Female", "other", "DE", "uk", "USA", "Côte d'Ivoire", "Atlantis"]),
+    st.sampled_from(["Ann", "O'Brien", "NA", "N/A", "(null)", "null", "a\nb", "..."]),
+    st.sampled_from(["Ümit", "Σ", "ΑΣ", "İpek", "Jose\u0301", "ǅ", "정", "\u200b"]),
+    st.sampled_from("fFé").map(lambda letter: letter * 64),
 )
 dates = st.one_of(
     st.dates().map(str),

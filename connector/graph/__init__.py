@@ -1,0 +1,1 @@
+"""Meta's Graph API: what we say (`protocol`), what answers mean (`verdicts`), the one module that talks (`client`)."""

@@ -1,0 +1,101 @@
+"""The only module that talks to Meta. One verb: `send(request, credentials)` gives an answer, never an exception.
+
+The token travels in the `Authorization` header and never in a URL: URLs end up in proxies' logs. The proof travels in
+the body; a GET has none, so there it stands in the query, where it is worthless without the token.
+"""
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from connector.graph.protocol import Answer, Credentials, GraphRequest, NoAnswer, RawAnswer, decipher
+from connector.runtime.settings import GraphSettings
+
+MAX_ANSWER = 4 * 1024 * 1024
+USER_AGENT = "facebook-connector"
+
+
+class GraphClient:
+    """Use as `async with GraphClient(settings) as graph`; safe for many calls at once, bounded by *connections*."""
+
+    def __init__(self, settings: GraphSettings, *, connections: int = 100) -> None:
+        self._settings = settings
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(
+            total=self._settings.total_timeout, sock_connect=self._settings.connect_timeout, connect=None
+        )
+        self._session = aiohttp.ClientSession(
+            timeout=timeout,
+            connector=aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=60),
+            headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await self._session.close()
+            self._session = None
+
+    async def send(self, request: GraphRequest, credentials: Credentials) -> Answer:
+        """Makes the call within the configured deadlines.
+
+        `NoAnswer.sent` is False only when no connection was made: then the call had no effect for certain.
+        """
+        if self._session is None:
+            raise RuntimeError("the Graph client is used outside its `async with` block")
+        try:
+            return decipher(await self._exchange(self._session, request, credentials))
+        except aiohttp.ClientConnectorError as error:
+            return NoAnswer(f"no connection: {type(error).__name__}", sent=False)
+        except aiohttp.ServerTimeoutError as error:
+            return NoAnswer(
+                f"time-out: {type(error).__name__}", sent=not isinstance(error, aiohttp.ConnectionTimeoutError)
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return NoAnswer(f"cut off: {type(error).__name__}", sent=True)
+        except _OversizedAnswer:
+            return NoAnswer(f"the answer is larger than {MAX_ANSWER} bytes", sent=True)
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, request: GraphRequest, credentials: Credentials
+    ) -> RawAnswer:
+        headers = {"Authorization": f"Bearer {credentials.token}"}
+        params = dict(request.params)
+        body = request.body(credentials)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        elif credentials.proof is not None:
+            params["appsecret_proof"] = credentials.proof
+        url = f"{self._settings.url.rstrip('/')}/{self._settings.version}{request.path}"
+        async with session.request(
+            request.method, url, params=params, data=body, headers=headers, allow_redirects=False
+        ) as answer:
+            received = {name.lower(): value for name, value in answer.headers.items()}
+            return RawAnswer(answer.status, received, await _all(answer))
+
+
+class _OversizedAnswer(Exception):
+    """Raised when an answer does not stop at `MAX_ANSWER`."""
+
+
+async def _all(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, read in pieces so that a hostile one ends at the limit and not in memory."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in answer.content.iter_chunked(64 * 1024):
+        size += len(piece)
+        if size > MAX_ANSWER:
+            raise _OversizedAnswer
+        pieces.append(piece)
+    return b"".join(pieces)

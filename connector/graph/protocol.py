@@ -1,0 +1,398 @@
+"""Everything we know about talking to the Graph API, without a socket: requests as values, answers deciphered. Pure.
+
+A call is `request → RawAnswer → decipher → Success | Refusal | Garbled`; when none came the client says `NoAnswer`.
+What a refusal means is decided in `connector.graph.verdicts`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+MAX_SAMPLES = 1_000
+MAX_MESSAGE = 300
+MAX_ID = 128
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A customer's token and its proof (hex HMAC-SHA256 of the token with the app secret; Meta: securing requests)."""
+
+    token: str = field(repr=False)
+    proof: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class GraphRequest:
+    """A call: `operation` is a bounded label for metrics, `path` is below the version, `document` the JSON body.
+
+    `raw` holds already encoded members of the body (a payload of 10,000 rows is encoded once, column-wise, not again).
+    """
+
+    operation: str
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    raw: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    rows: int = 0
+
+    def body(self, credentials: Credentials) -> bytes | None:
+        """The JSON body with the proof in it, or None for a GET (whose proof has to travel in the query)."""
+        if self.method == "GET":
+            return None
+        members = dict(self.document)
+        if credentials.proof is not None:
+            members["appsecret_proof"] = credentials.proof
+        encoded = [(orjson.dumps(name), orjson.dumps(value)) for name, value in members.items()]
+        encoded += [(orjson.dumps(name), value) for name, value in self.raw.items()]
+        return b"{" + b",".join(name + b":" + value for name, value in encoded) + b"}"
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    """An HTTP answer as it came: header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How much of the budgets is used, from the three usage headers and `Retry-After`.
+
+    `percent` is the largest of all parts (100 with a successful call is a brake signal, not proof of a block: observed
+    in recorded traffic). `regain_seconds` is Meta's own estimate until access returns (its header says minutes).
+    """
+
+    percent: float = 0.0
+    regain_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What came with an answer: usage, the version that really served it, and the ids Meta's support asks for."""
+
+    status: int
+    usage: Usage
+    served_version: str | None = None
+    version_warning: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class GraphError:
+    """Meta's error envelope. Decisions use code, subcode and is_transient only, never the text."""
+
+    code: int
+    subcode: int | None
+    kind: str
+    is_transient: bool
+    title: str
+    message: str
+    fbtrace_id: str | None
+
+    @property
+    def label(self) -> str:
+        """`code` or `code/subcode`."""
+        return f"{self.code}" if self.subcode is None else f"{self.code}/{self.subcode}"
+
+
+@dataclass(frozen=True)
+class Success:
+    """A 2xx answer with a JSON object that is no error."""
+
+    document: Mapping[str, Any] = field(repr=False)
+    meta: Meta
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An error envelope, whatever the HTTP status (a 200 with an error body is one too)."""
+
+    error: GraphError
+    meta: Meta
+
+
+@dataclass(frozen=True)
+class Garbled:
+    """Not an answer of the Graph API: HTML, empty, cut off, not JSON. Never a success."""
+
+    why: str
+    meta: Meta
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """No complete answer came. With `sent`, the request may have had its effect."""
+
+    why: str
+    sent: bool
+
+
+Answer = Success | Refusal | Garbled | NoAnswer
+
+
+class MemberOperation(StrEnum):
+    """What a `users` call does."""
+
+    ADD = "add"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True)
+class Session:
+    """An upload session: Meta counts received rows per session, `batch_seq` starts at 1."""
+
+    session_id: int
+    batch_seq: int
+    last: bool
+    estimated_total: int
+
+    def document(self) -> dict[str, Any]:
+        """As the `session` parameter (Meta's custom audience guide)."""
+        return {
+            "session_id": self.session_id,
+            "batch_seq": self.batch_seq,
+            "last_batch_flag": self.last,
+            "estimated_num_total": self.estimated_total,
+        }
+
+
+def session_id(*identity: object) -> int:
+    """A positive 63-bit id derived from *identity*: a repeated delivery of the same batch names the same session."""
+    digest = hashlib.sha256("/".join(map(str, identity)).encode()).digest()
+    return (int.from_bytes(digest[:8]) >> 1) or 1
+
+
+def users(audience_id: str, operation: MemberOperation, payload: bytes, session: Session, rows: int) -> GraphRequest:
+    """Adds or removes members. The payload is in the body also for DELETE.
+
+    In the URL it breaks the connection from about 1,500 e-mails on (python SDK issues 279 and 367).
+    """
+    return GraphRequest(
+        operation=f"users_{operation}",
+        method="POST" if operation is MemberOperation.ADD else "DELETE",
+        path=f"/{audience_id}/users",
+        document={"session": session.document()},
+        raw={"payload": payload},
+        rows=rows,
+    )
+
+
+AUDIENCE_FIELDS = "id,name,account_id,subtype,customer_file_source,is_value_based,operation_status,delete_time"
+ACCOUNT_FIELDS = "id,account_id,name,account_status,business,tos_accepted,user_tos_accepted"
+
+
+def create_audience(ad_account_id: str, name: str, description: str, customer_file_source: str) -> GraphRequest:
+    """Creates a customer list (subtype CUSTOM). There is no idempotency key: an unanswered one is found by listing."""
+    document = {
+        "name": name,
+        "description": description,
+        "subtype": "CUSTOM",
+        "customer_file_source": customer_file_source,
+    }
+    return GraphRequest("audience_create", "POST", f"/{ad_account_id}/customaudiences", document=document)
+
+
+def read_audience(audience_id: str) -> GraphRequest:
+    """One audience with explicit fields (reading with the defaults is known to fail for some accounts)."""
+    return GraphRequest("audience_read", "GET", f"/{audience_id}", {"fields": AUDIENCE_FIELDS})
+
+
+def list_audiences(ad_account_id: str, after: str | None = None, limit: int = 100) -> GraphRequest:
+    """A page of an account's audiences, newest first."""
+    params = {"fields": "id,name,subtype,time_created", "limit": str(limit), **({"after": after} if after else {})}
+    return GraphRequest("audience_list", "GET", f"/{ad_account_id}/customaudiences", params)
+
+
+def read_ad_account(ad_account_id: str) -> GraphRequest:
+    """One ad account with what tells whether it can be delivered to."""
+    return GraphRequest("account_read", "GET", f"/{ad_account_id}", {"fields": ACCOUNT_FIELDS})
+
+
+def list_ad_accounts(after: str | None = None, limit: int = 100) -> GraphRequest:
+    """A page of the user's ad accounts."""
+    params = {"fields": ACCOUNT_FIELDS, "limit": str(limit), **({"after": after} if after else {})}
+    return GraphRequest("account_list", "GET", "/me/adaccounts", params)
+
+
+def read_me() -> GraphRequest:
+    """Who the token belongs to."""
+    return GraphRequest("me", "GET", "/me", {"fields": "id,name"})
+
+
+def debug_token(token: str) -> GraphRequest:
+    """What a token is worth. Sent as a batch of one by POST, because the token to inspect must not stand in a URL.
+
+    The credentials of this call are the app's own (`app_id|app_secret`), without a proof.
+    """
+    return GraphRequest("debug_token", "POST", "/debug_token", document={"input_token": token, "method": "GET"})
+
+
+def exchange_token(app_id: str, app_secret: str, token: str) -> GraphRequest:
+    """A long-lived token for a short-lived one; by POST, so that no secret stands in a URL."""
+    document = {
+        "grant_type": "fb_exchange_token",
+        "client_id": app_id,
+        "client_secret": app_secret,
+        "fb_exchange_token": token,
+    }
+    return GraphRequest("token_exchange", "POST", "/oauth/access_token", document=document)
+
+
+def decipher(raw: RawAnswer) -> Success | Refusal | Garbled:
+    """What an HTTP answer means.
+
+    The body decides, not the status: an error envelope in a 200 is a refusal, HTML in a 200 is no success.
+    """
+    meta = Meta(
+        status=raw.status,
+        usage=usage(raw.headers),
+        served_version=_short(raw.headers.get("facebook-api-version")),
+        version_warning=redacted(raw.headers["x-ad-api-version-warning"])
+        if "x-ad-api-version-warning" in raw.headers
+        else None,
+        request_id=_short(raw.headers.get("x-fb-request-id")),
+    )
+    if not raw.body.strip():
+        return Garbled("empty body", meta)
+    content_type = raw.headers.get("content-type", "").split(";")[0].strip().lower()
+    if content_type not in {"application/json", "text/javascript"}:
+        return Garbled(f"content type {content_type[:60] or 'missing'}", meta)
+    try:
+        document = orjson.loads(raw.body)
+    except orjson.JSONDecodeError:
+        return Garbled("not JSON, or cut off", meta)
+    if not isinstance(document, dict):
+        return Garbled(f"a JSON {type(document).__name__} instead of an object", meta)
+    if "error" in document:
+        error = _error(document["error"], raw.headers)
+        return Garbled("an error that is no envelope", meta) if error is None else Refusal(error, meta)
+    if not 200 <= raw.status < 300:
+        return Garbled(f"status {raw.status} without an error envelope", meta)
+    return Success(document, meta)
+
+
+def _error(envelope: object, headers: Mapping[str, str]) -> GraphError | None:
+    if not isinstance(envelope, dict) or not _is_int(envelope.get("code")):
+        return None
+    subcode = envelope.get("error_subcode")
+    return GraphError(
+        code=envelope["code"],
+        subcode=subcode if _is_int(subcode) else None,
+        kind=redacted(str(envelope.get("type", ""))),
+        is_transient=envelope.get("is_transient") is True,
+        title=redacted(str(envelope.get("error_user_title") or "")),
+        message=redacted(str(envelope.get("message") or "")),
+        fbtrace_id=_short(envelope.get("fbtrace_id")) or _short(headers.get("x-fb-request-id")),
+    )
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _short(value: object) -> str | None:
+    return value[:MAX_ID] if isinstance(value, str) and value else None
+
+
+_SECRETS = (
+    re.compile(r"EAA[A-Za-z0-9]{8,}"),
+    re.compile(r"\b[0-9a-fA-F]{32,}\b"),
+    re.compile(r"[^\s\"'<>]+@[^\s\"'<>]+"),
+    re.compile(r"(?:access_token|appsecret_proof|input_token|client_secret)=[^&\s\"']+"),
+)
+
+
+def redacted(text: str) -> str:
+    """Text from Meta as it may be shown: without tokens, hashes and addresses, and short. Errors do quote the input."""
+    for pattern in _SECRETS:
+        text = pattern.sub("[redacted]", text)
+    return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "…"
+
+
+def usage(headers: Mapping[str, str]) -> Usage:
+    """The usage headers as one value; what cannot be read counts as nothing said.
+
+    `x-business-use-case-usage` comes with all audience calls but POST users, which carries `x-ad-account-usage` and
+    `x-app-usage` instead (observed in recorded traffic): so all three are read, always.
+    """
+    percents: list[float] = []
+    regains: list[float] = []
+    for entry in _business_entries(headers.get("x-business-use-case-usage")):
+        percents += _numbers(entry, "call_count", "total_cputime", "total_time")
+        regains += [minutes * 60 for minutes in _numbers(entry, "estimated_time_to_regain_access")]
+    percents += _numbers(_object(headers.get("x-app-usage")), "call_count", "total_cputime", "total_time")
+    percents += _numbers(_object(headers.get("x-ad-account-usage")), "acc_id_util_pct")
+    retry_after = headers.get("retry-after", "")
+    if retry_after.isascii() and retry_after.isdigit():
+        regains.append(float(retry_after[:9]))
+    return Usage(percent=max(percents, default=0.0), regain_seconds=max(regains, default=0.0))
+
+
+def _object(header: str | None) -> Mapping[str, Any]:
+    try:
+        document = orjson.loads(header or "{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _business_entries(header: str | None) -> Iterable[Mapping[str, Any]]:
+    for entries in _object(header).values():
+        if isinstance(entries, list):
+            yield from (entry for entry in entries if isinstance(entry, dict))
+
+
+def _numbers(entry: Mapping[str, Any], *names: str) -> list[float]:
+    values = (entry.get(name) for name in names)
+    return [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+
+
+@dataclass(frozen=True)
+class UsersReply:
+    """What a `users` call answered. `samples` are the keys of `invalid_entry_samples`: JSON texts of invalid rows.
+
+    They hold hashed personal data: compare them, never show them.
+    """
+
+    audience_id: str
+    session_id: str
+    received: int
+    invalid: int
+    samples: tuple[str, ...] = field(repr=False, default=())
+
+
+def users_reply(document: Mapping[str, Any]) -> UsersReply | None:
+    """The reply of a `users` call, or None when it is not one (never to be taken for a success)."""
+    audience, received, invalid = (
+        document.get(name) for name in ("audience_id", "num_received", "num_invalid_entries")
+    )
+    if not isinstance(audience, str | int) or not _is_int(received) or not _is_int(invalid):
+        return None
+    samples = document.get("invalid_entry_samples") or {}
+    texts = samples if isinstance(samples, dict | list) else ()
+    return UsersReply(
+        audience_id=str(audience),
+        session_id=str(document.get("session_id", "")),
+        received=int(received or 0),
+        invalid=int(invalid or 0),
+        samples=tuple(_sample(text) for text in list(texts)[:MAX_SAMPLES]),
+    )
+
+
+def _sample(text: object) -> str:
+    """A sample as the canonical JSON of its row: compact separators, whatever spaces Meta put in."""
+    if not isinstance(text, str):
+        return json.dumps(text, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
+    except ValueError:
+        return text

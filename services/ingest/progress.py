@@ -1,0 +1,96 @@
+"""`python -m services.ingest.progress`: outcomes into the ledger, states to upstream. A process of its own.
+
+Put together here, read top to bottom; `stream` is the Kafka side, `outcomes` what happens to a record.
+"""
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from connector.database import engine as database
+from connector.kafka.producer import EventProducer
+from connector.runtime.process import run
+from connector.runtime.settings import load_or_exit
+from connector.runtime.web import Health, application, serving
+from connector.telemetry import Telemetry
+from connector.telemetry.logs import configure
+from services.ingest.clock import utc_now
+from services.ingest.deadletters import DeadLetters
+from services.ingest.holding import Holding
+from services.ingest.outcomes import OutcomeIntake
+from services.ingest.patience import Patience
+from services.ingest.settings import ProgressSettings
+from services.ingest.settling import Settler
+from services.ingest.status import StatusPublisher
+from services.ingest.stream import outcome_stream
+
+NAME = "progress"
+STOP_TIMEOUT = 20.0
+
+
+async def serve(settings: ProgressSettings, stop: asyncio.Event) -> None:
+    """Runs the progress stream until *stop* is set, then stops in order: stream, HTTP, producer, database.
+
+    Raises:
+        RuntimeError: The stream ended by itself; the supervisor starts the process again.
+    """
+    telemetry = Telemetry()
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fbc-progress-"))
+        engine = database.create(settings.database, "fbc-progress")
+        stack.push_async_callback(engine.dispose)
+        producer = await stack.enter_async_context(EventProducer(settings.kafka, NAME))
+
+        status = StatusPublisher(engine, producer, NAME, telemetry, utc_now)
+        settler = Settler(engine, status, telemetry, utc_now)
+        dead_letters = DeadLetters(producer, settings.kafka.topic_prefix, telemetry, utc_now, stop)
+        patience = Patience(base=settings.hold_base, cap=settings.hold_cap)
+        intake = OutcomeIntake(settler, dead_letters, Holding("progress", patience, telemetry, stop))
+        stream = outcome_stream(settings.kafka, intake.handle, Path(folder))
+
+        app = application(_health(stream, engine), telemetry.registry)
+        await stack.enter_async_context(serving(app, settings.http))
+        await _run(stream, stop)
+
+
+async def _run(stream: Any, stop: asyncio.Event) -> None:
+    """Runs the Faust app until *stop*, or until it ends by itself."""
+    await stream.start()
+    try:
+        await stream.wait_first(stop)
+        if not stop.is_set():
+            raise RuntimeError("the outcome stream ended by itself") from stream.crash_reason
+    finally:
+        async with asyncio.timeout(STOP_TIMEOUT):
+            await stream.stop()
+
+
+def _health(stream: Any, engine: AsyncEngine) -> Health:
+    """Alive while the stream has not crashed; ready when it reads and the ledger answers."""
+
+    async def alive() -> bool:
+        return not stream.crashed
+
+    async def reading() -> bool:
+        return stream.started and not stream.should_stop and not stream.rebalancing
+
+    async def ledger() -> bool:
+        return await database.answers(engine)
+
+    return Health(live={"stream": alive}, ready={"stream": reading, "ledger": ledger})
+
+
+def main() -> None:
+    """Runs the progress stream until it is told to stop; the exit code says how it ended."""
+    settings = load_or_exit(ProgressSettings)
+    configure(settings.log, NAME)
+    raise SystemExit(run(NAME, partial(serve, settings)))
+
+
+if __name__ == "__main__":
+    main()

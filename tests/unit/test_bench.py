@@ -1,0 +1,71 @@
+"""The benchmark measures what it says: both contenders do the whole job on the same people."""
+
+import json
+import sys
+from hashlib import sha256
+from pathlib import Path
+from subprocess import run
+
+import pytest
+
+from bench.measuring import Figure, seconds
+from bench.people import people, write_people
+from bench.request_body import SDK, SDK_SCHEMA, measure, our_bodies, sdk_bodies
+from connector.audience.prepare import prepare
+from schemas.events import Layout
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    write_people(tmp_path / "people.ndjson", 300, seed=1)
+    return tmp_path / "people.ndjson"
+
+
+class TestPeople:
+    def test_same_seed_same_people(self) -> None:
+        """A seed names one file for ever; another seed another."""
+        assert list(people(50, seed=1)) == list(people(50, seed=1))
+        assert list(people(50, seed=1)) != list(people(50, seed=2))
+
+    def test_every_one_can_be_matched(self, file: Path) -> None:
+        """The people are valid, so that a figure is one of delivering, not of refusing."""
+        prepared = prepare(file.read_bytes(), layout=Layout.NARRATIVE_DATASET, first_record=1, first_line=1)
+        assert (300, {}, {}) == (prepared.batch.records, prepared.rejects.counts, prepared.cell_rejects)
+
+
+class TestRequestBody:
+    def test_contenders_agree_where_the_sdk_is_right(self, file: Path) -> None:
+        """Both make a row per person, with the same gender, day and plain family names, and ours repairs the rest."""
+        ours, theirs = (json.loads(b"".join(bodies(file))) for bodies in (our_bodies, sdk_bodies))
+        assert SDK_SCHEMA == ours["schema"] == theirs["schema"]
+        assert 300 == len(ours["data"]) == len(theirs["data"])
+        empty = sha256(b"").hexdigest()
+        days = SDK_SCHEMA.index("DOBD")
+        assert [row[days] or empty for row in ours["data"]] == [row[days] for row in theirs["data"]]
+
+    def test_figure(self) -> None:
+        """A measurement has a positive figure for both and the ratio between them."""
+        (figure,) = measure(records=200, rounds=1)
+        assert figure.ours > 0
+        assert figure.as_json()["ratio"] == {SDK: round(figure.ours / figure.peers[SDK], 2)}
+
+
+class TestMeasuring:
+    def test_contenders_take_turns(self) -> None:
+        """Each round runs every contender once; the first round only warms up."""
+        calls: list[str] = []
+        taken = seconds({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2)
+        assert ["a", "b"] * 3 == calls
+        assert {"a", "b"} == set(taken)
+
+    def test_ratio(self) -> None:
+        """The ratio says how many times the peer's figure ours is."""
+        assert {"peer": 2.5} == Figure("x", "1/s", 5.0, {"peer": 2.0}).ratio
+
+
+class TestCommand:
+    def test_unknown_name(self) -> None:
+        """A name that is no benchmark is refused with the names there are."""
+        done = run([sys.executable, "-m", "bench", "nonsense"], capture_output=True, text=True, check=False, timeout=60)
+        assert 2 == done.returncode
+        assert "request_body" in done.stderr
