@@ -14,102 +14,21 @@ from uuid import UUID
 
 import orjson
 
-GIVEN = [
-    "Ann",
-    "Maria",
-    "José",
-    "Wei",
-    "Olga",
-    "Peter",
-    "Fatima",
-    "Yusuf",
-    "Chloé",
-    "John",
-    "Anne-Marie",
-    "Ümit",
-    "Søren",
-    "Zoë",
-    "Liam",
-    "Noah",
-    "Emma",
-    "Mia",
-    "Ivan",
-    "Renée",
-    "Aisha",
-    "Carlos",
-    "Ingrid",
-    "Hiro",
-    "Priya",
-    "Omar",
-    "Lucía",
-    "Jan",
-    "Eva",
-    "Tom",
-    "Sara",
-    "Ali",
-    "Nina",
-    "Paul",
-    "Léa",
-    "Hugo",
-    "Ada",
-    "Max",
-    "Ida",
-    "Leo",
-    "Rosa",
-    "Otto",
-]
-FAMILY_STARTS = [
-    "Ander",
-    "Berg",
-    "Car",
-    "Dal",
-    "El",
-    "Fern",
-    "Gold",
-    "Hart",
-    "Iver",
-    "Jans",
-    "Kirk",
-    "Lind",
-    "Mar",
-    "Nor",
-    "Ol",
-    "Peters",
-    "Quin",
-    "Rich",
-    "Sand",
-    "Thor",
-    "Ul",
-    "Var",
-    "Wal",
-    "Yor",
-    "Zim",
-    "Grün",
-    "Åker",
-    "Núñ",
-    "Mc",
-    "O'B",
-    "D'A",
-]
-FAMILY_MIDDLES = ["a", "e", "i", "o", "u", "er", "en", "in", "on", "ar", "el", "is"]
-FAMILY_ENDS = [
-    "son",
-    "sen",
-    "ski",
-    "man",
-    "dez",
-    "berg",
-    "feld",
-    "strom",
-    "wood",
-    "ton",
-    "ley",
-    "quist",
-    "ova",
-    "escu",
-    "ando",
-    "ini",
-]
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+GIVEN = _words(
+    "Ann Maria José Wei Olga Peter Fatima Yusuf Chloé John Anne-Marie Ümit Søren Zoë Liam Noah Emma Mia Ivan Renée "
+    "Aisha Carlos Ingrid Hiro Priya Omar Lucía Jan Eva Tom Sara Ali Nina Paul Léa Hugo Ada Max Ida Leo Rosa Otto"
+)
+FAMILY_STARTS = _words(
+    "Ander Berg Car Dal El Fern Gold Hart Iver Jans Kirk Lind Mar Nor Ol Peters Quin Rich Sand Thor Ul Var Wal Yor Zim "
+    "Grün Åker Núñ Mc O'B D'A"
+)
+FAMILY_MIDDLES = _words("a e i o u er en in on ar el is")
+FAMILY_ENDS = _words("son sen ski man dez berg feld strom wood ton ley quist ova escu ando ini")
 COUNTRIES = ("US", "US", "US", "DE", "FR", "GB", "BR", "JP")
 COUNTRIES_TO_REPAIR = ("United States", "usa", "Germany", "UK", " fr ", "Brasil")
 GENDERS = ("male", "female")

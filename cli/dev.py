@@ -86,7 +86,7 @@ def _up(options: "Options") -> None:
     begin = time.monotonic()
     try:
         with watching(messages) as seen:
-            stack = bring_up(home(), options, seen)
+            stack = bring_up(home(), options, seen, _say)
     except EmbeddedError as error:
         _fail(str(error))
     except KeyboardInterrupt:

@@ -66,6 +66,11 @@ def cache_home() -> Path:
     return Path(os.environ.get("FBC_CACHE") or Path.home() / ".cache" / "facebook-connector").absolute()
 
 
+def cached(cache: Path, lock: JarLock) -> bool:
+    """Whether the jars have been fetched before: a start needs no network then."""
+    return (cache / "kafka" / lock.digest / "jars").is_dir()
+
+
 Resolve = Callable[[str, Path], list[Path]]
 
 
@@ -85,10 +90,10 @@ def ensure_jars(cache: Path, lock: JarLock, resolve: Resolve | None = None) -> t
         JarMismatch: One is missing, additional or different.
     """
     home = cache / "kafka" / lock.digest
-    if not (home / "jars").is_dir():
+    if not cached(cache, lock):
         home.mkdir(parents=True, exist_ok=True)
         with exclusive(home / ".lock", WAIT_FOR_OTHER_SECONDS):
-            if not (home / "jars").is_dir():  # another process may have been faster
+            if not cached(cache, lock):  # another process may have been faster
                 _install(home, lock, resolve or resolve_with_jgo)
     verify(home / "jars", lock)
     return tuple(home / "jars" / name for name in sorted(lock.sha256))

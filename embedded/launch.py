@@ -16,7 +16,7 @@ from pathlib import Path
 from embedded.control import Down, ask
 from embedded.errors import EmbeddedError, PartFailed
 from embedded.identity import gone_within, stop_recorded
-from embedded.jars import exclusive
+from embedded.jars import cache_home, cached, exclusive, recorded
 from embedded.jvm import ensure_jvm
 from embedded.options import Options, make_home
 from embedded.state import Phase, StackState, forget, read
@@ -29,6 +29,7 @@ LOCK_SECONDS = 90.0
 DATA = ("kafka", "postgres", "objects", "secrets")
 
 Seen = Callable[[StackState], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,14 @@ class Up:
     started: bool
 
 
-def up(folder: Path, options: Options, seen: Seen) -> Up:
+def up(folder: Path, options: Options, seen: Seen, say: Say) -> Up:
     """Bring a stack up, or find it up.
 
     Args:
         folder: Its state folder.
         options: What to start; without effect on a stack that is up already.
         seen: Shown the state again and again while it starts.
+        say: Told, in words, what takes long before there is any state.
 
     Raises:
         PartFailed: The supervisor itself did not start.
@@ -64,8 +66,15 @@ def up(folder: Path, options: Options, seen: Seen) -> Up:
             return Up(found, started=False)
         clear(folder)
         if options.starts("kafka"):
-            ensure_jvm()  # here, not in the supervisor: a download is worth watching and must end with Ctrl-C
+            _fetch(say)
         return Up(_start(folder, options, seen), started=True)
+
+
+def _fetch(say: Say) -> None:
+    """Have Kafka's jars: here, not in the supervisor, because Ctrl-C must be able to end a download."""
+    if not cached(cache_home(), recorded()):
+        say(f"fetching Apache Kafka into {cache_home()} (43 MB, once)")
+    ensure_jvm()
 
 
 def down(folder: Path, *, wipe: bool = False) -> bool:

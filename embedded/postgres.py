@@ -170,7 +170,8 @@ class PostgresPlan:
         )
         if done.returncode:
             raise EmbeddedError(
-                f"initdb could not make {folder}:\n{done.stderr.strip()}\nwhat to do: free what it asks for"
+                f"postgres: initdb could not make {folder}:\n{done.stderr.strip()}\n"
+                "what to do: free what it asks for; it needs a user with an account on this machine"
             )
 
     @property

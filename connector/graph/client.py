@@ -5,6 +5,7 @@ the body; a GET has none, so there it stands in the query, where it is worthless
 """
 
 import asyncio
+import io
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -58,11 +59,11 @@ class GraphClient:
             return decipher(await self._exchange(self._session, request, credentials))
         except aiohttp.ClientConnectorError as error:
             return NoAnswer(f"no connection: {type(error).__name__}", sent=False)
-        except aiohttp.ServerTimeoutError as error:
-            return NoAnswer(
-                f"time-out: {type(error).__name__}", sent=not isinstance(error, aiohttp.ConnectionTimeoutError)
-            )
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except aiohttp.ConnectionTimeoutError as error:
+            return NoAnswer(f"time-out: {type(error).__name__}", sent=False)
+        except TimeoutError as error:
+            return NoAnswer(f"time-out: {type(error).__name__}", sent=True)
+        except (aiohttp.ClientError, OSError) as error:
             return NoAnswer(f"cut off: {type(error).__name__}", sent=True)
         except _OversizedAnswer:
             return NoAnswer(f"the answer is larger than {MAX_ANSWER} bytes", sent=True)
@@ -79,7 +80,7 @@ class GraphClient:
             params["appsecret_proof"] = credentials.proof
         url = f"{self._settings.url.rstrip('/')}/{self._settings.version}{request.path}"
         async with session.request(
-            request.method, url, params=params, data=body, headers=headers, allow_redirects=False
+            request.method, url, params=params, data=_stream(body), headers=headers, allow_redirects=False
         ) as answer:
             received = {name.lower(): value for name, value in answer.headers.items()}
             return RawAnswer(answer.status, received, await _all(answer))
@@ -87,6 +88,11 @@ class GraphClient:
 
 class _OversizedAnswer(Exception):
     """Raised when an answer does not stop at `MAX_ANSWER`."""
+
+
+def _stream(body: bytes | None) -> io.BytesIO | None:
+    """The body as a stream (without a copy): aiohttp writes 10 MB of plain bytes in one go, and everybody waits."""
+    return None if body is None else io.BytesIO(body)
 
 
 async def _all(answer: aiohttp.ClientResponse) -> bytes:

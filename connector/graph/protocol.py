@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -208,7 +209,11 @@ def read_audience(audience_id: str) -> GraphRequest:
 
 def list_audiences(ad_account_id: str, after: str | None = None, limit: int = 100) -> GraphRequest:
     """A page of an account's audiences, newest first."""
-    params = {"fields": "id,name,subtype,time_created", "limit": str(limit), **({"after": after} if after else {})}
+    params = {
+        "fields": "id,name,description,subtype,time_created",
+        "limit": str(limit),
+        **({"after": after} if after else {}),
+    }
     return GraphRequest("audience_list", "GET", f"/{ad_account_id}/customaudiences", params)
 
 
@@ -229,9 +234,10 @@ def read_me() -> GraphRequest:
 
 
 def debug_token(token: str) -> GraphRequest:
-    """What a token is worth. Sent as a batch of one by POST, because the token to inspect must not stand in a URL.
+    """What a token is worth. A GET sent as POST with `method=GET`, because the token to inspect must not stand in a URL.
 
-    The credentials of this call are the app's own (`app_id|app_secret`), without a proof.
+    Graph takes the method from that parameter (observed with DELETE; Meta's older SDKs did so for every call). The
+    credentials of this call are the app's own (`app_id|app_secret`), without a proof.
     """
     return GraphRequest("debug_token", "POST", "/debug_token", document={"input_token": token, "method": "GET"})
 
@@ -309,10 +315,12 @@ _SECRETS = (
     re.compile(r"[^\s\"'<>]+@[^\s\"'<>]+"),
     re.compile(r"(?:access_token|appsecret_proof|input_token|client_secret)=[^&\s\"']+"),
 )
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def redacted(text: str) -> str:
     """Text from Meta as it may be shown: without tokens, hashes and addresses, and short. Errors do quote the input."""
+    text = _UNPRINTABLE.sub(" ", text)  # a line break would let Meta's text pose as a log line of ours
     for pattern in _SECRETS:
         text = pattern.sub("[redacted]", text)
     return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "…"
@@ -371,21 +379,30 @@ class UsersReply:
 
 
 def users_reply(document: Mapping[str, Any]) -> UsersReply | None:
-    """The reply of a `users` call, or None when it is not one (never to be taken for a success)."""
-    audience, received, invalid = (
-        document.get(name) for name in ("audience_id", "num_received", "num_invalid_entries")
-    )
-    if not isinstance(audience, str | int) or not _is_int(received) or not _is_int(invalid):
-        return None
+    """The reply of a `users` call, or None when it is not one (never to be taken for a success).
+
+    Ids are text on the wire; one of Meta's guides calls the session's an integer, so both are read. Samples are a map
+    from row to reason, an empty one `{}` in recorded traffic and `[]` for users of PHP.
+    """
+    audience, session = _id(document.get("audience_id")), _id(document.get("session_id"))
+    received, invalid = _count(document.get("num_received")), _count(document.get("num_invalid_entries"))
     samples = document.get("invalid_entry_samples") or {}
-    texts = samples if isinstance(samples, dict | list) else ()
-    return UsersReply(
-        audience_id=str(audience),
-        session_id=str(document.get("session_id", "")),
-        received=int(received or 0),
-        invalid=int(invalid or 0),
-        samples=tuple(_sample(text) for text in list(texts)[:MAX_SAMPLES]),
-    )
+    if audience is None or session is None or received is None or invalid is None:
+        return None
+    if not isinstance(samples, dict | list):
+        return None
+    texts = tuple(_sample(text) for text in islice(samples, MAX_SAMPLES))
+    return UsersReply(audience, session, received, invalid, texts)
+
+
+def _id(value: object) -> str | None:
+    if isinstance(value, str):
+        return value if 0 < len(value) <= MAX_ID else None
+    return str(value) if _is_int(value) else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _sample(text: object) -> str:

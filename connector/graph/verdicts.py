@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from connector.graph.protocol import Garbled, GraphError, NoAnswer, Refusal, Usage
+from connector.graph.protocol import Garbled, GraphError, Meta, NoAnswer, Refusal, Usage
 
 
 class ThrottleScope(StrEnum):
@@ -126,7 +126,7 @@ TABLE: dict[tuple[int, int | None], Trouble] = {
     (613, 5044001): ACCOUNT,  # above 100 calls a second
     (613, 1487632): ACCOUNT,
     (613, 1487225): ACCOUNT,
-    **{(code, None): ACCOUNT for code in (80000, 80001, 80002, 80003, 80004, 80005, 80006, 80008, 80009, 80014)},
+    **{(code, None): ACCOUNT for code in range(80000, 80015)},  # business use cases; 80003 is custom audiences
     # -- the token
     (102, None): _dead_token("session_invalid"),
     (190, None): _dead_token("token_dead"),
@@ -199,21 +199,26 @@ def classify(answer: Refusal | Garbled | NoAnswer) -> Trouble:
         case Refusal():
             return _refusal(answer.error, answer.meta.usage)
         case Garbled():
-            return _garbled(answer.meta.status)
+            return _garbled(answer.meta)
         case NoAnswer():
             return RetryLater("no_answer")
         case _:
             assert_never(answer)
 
 
-def _garbled(status: int) -> Trouble:
+def _garbled(meta: Meta) -> Trouble:
     """HTML or nothing: infrastructure when the server says so, otherwise something nobody has described.
 
-    A 200 that is no JSON, or that was cut off, may have had its effect: it is tried again, which does no harm.
+    A 200 that is no JSON, or that was cut off, may have had its effect: it is tried again, which does no harm. 413 and
+    429 come from the servers before Graph, which do not write error envelopes.
     """
-    if status >= 500 or status == 429 or 200 <= status < 300:
+    if meta.status == 413:
+        return Split("oversized")
+    if meta.status == 429:
+        return Throttled(ThrottleScope.ACCOUNT, meta.usage.regain_seconds or DEFAULT_ACCOUNT_WAIT)
+    if meta.status >= 500 or meta.status == 408 or 200 <= meta.status < 300:
         return RetryLater("garbled_answer")
-    return Unknown(f"http_{status}")
+    return Unknown(f"http_{meta.status}")
 
 
 def _refusal(error: GraphError, usage: Usage) -> Trouble:

@@ -10,8 +10,9 @@ from datetime import datetime
 from pydantic import SecretStr
 
 from connector.telemetry.facts import Telemetry
+from services.auth.answers import Inspected, SeenAccount
 from services.auth.facts import ProfileConnected
-from services.auth.meta import Inspected, Meta, SeenAccount
+from services.auth.meta import MetaApi
 from services.auth.profiles import AdAccount, Grant, Profile, Profiles, Wish
 from services.auth.refusals import RECONNECT, Code, Refusal, terms_advice
 
@@ -57,7 +58,7 @@ def check_token(seen: Inspected, app_id: str, ad_account_id: str, now: datetime)
         )
 
 
-def check_account(seen: SeenAccount, token_kind: str | None) -> AdAccount:
+def check_account(seen: SeenAccount, owner_kind: str | None) -> AdAccount:
     """The ad account can hold audiences: a business owns it, and its terms were accepted. Pure.
 
     Acceptance is per person. A system user cannot accept; for one the account's own acceptance counts.
@@ -71,7 +72,7 @@ def check_account(seen: SeenAccount, token_kind: str | None) -> AdAccount:
             f"{seen.id} belongs to no business: Meta keeps customer lists for business ad accounts only",
             "add the ad account to a business in Meta's Business Manager, then connect again",
         )
-    accepted = seen.user_accepted_terms or (token_kind == "SYSTEM_USER" and seen.accepted_terms)
+    accepted = seen.user_accepted_terms or (owner_kind == "SYSTEM_USER" and seen.accepted_terms)
     if not accepted:
         raise Refusal(
             Code.TERMS_MISSING,
@@ -86,7 +87,7 @@ class Connecting:
 
     def __init__(
         self,
-        meta: Meta,
+        meta: MetaApi,
         profiles: Profiles,
         telemetry: Telemetry,
         *,
@@ -101,9 +102,7 @@ class Connecting:
         self._clock = clock
         self._changed = changed
 
-    async def connect(
-        self, caller: str, wish: Wish, ad_account_id: str, token: SecretStr
-    ) -> tuple[Profile, bool]:
+    async def connect(self, caller: str, wish: Wish, ad_account_id: str, token: SecretStr) -> tuple[Profile, bool]:
         """The profile, created or with its token replaced; whether it was created.
 
         Raises:

@@ -2,7 +2,7 @@
 
 Meta's API has no idempotency key, and creating is what must not happen twice: half of the members would be in each. So:
 one resolver at a time per origin; the intent is written before the create is sent; the audience carries its origin in
-its description. A create that was never answered is looked up by name and description before it is repeated.
+its description. A create that was never answered is looked up by that before it is repeated.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,11 @@ from pydantic import SecretStr
 
 from connector.telemetry.facts import Telemetry
 from schemas.events import Reason
+from services.auth.answers import SeenAudience
 from services.auth.audiences import Audience, AudienceLedger, Intent, OneAtATime, Source
 from services.auth.facts import AccessDied, CreateUnanswered, DestinationResolved
 from services.auth.issue import check_usable
-from services.auth.meta import Meta, SeenAudience, Unanswered
+from services.auth.meta import MetaApi, Unanswered
 from services.auth.naming import NameRefused, checked_name, default_name
 from services.auth.profiles import Profile, Profiles
 from services.auth.refusals import RECONNECT, Code, Refusal
@@ -65,7 +66,7 @@ class Destinations:
 
     def __init__(
         self,
-        meta: Meta,
+        meta: MetaApi,
         profiles: Profiles,
         ledger: AudienceLedger,
         turns: OneAtATime,
@@ -133,7 +134,7 @@ class Destinations:
         name = _name(origin, audience_name)
         token = await self._profiles.token(profile)
         if intent is not None:
-            found = await self._find(profile, token, origin, intent.name)
+            found = await self._find(profile, token, origin)
             if found is not None:
                 return await self._use(profile, origin, found, Source.CREATED, "found_again")
             self._wait_until_settled(intent)
@@ -146,18 +147,19 @@ class Destinations:
             raise
         if not isinstance(created, Unanswered):
             return await self._use(profile, origin, Audience(created, name), Source.CREATED, "created")
-        found = await self._find(profile, token, origin, name)
+        found = await self._find(profile, token, origin)
         if found is not None:
             return await self._use(profile, origin, found, Source.CREATED, "found_again")
         raise self._unanswered(profile, origin, created)
 
-    async def _find(self, profile: Profile, token: SecretStr, origin: str, name: str) -> Audience | None:
+    async def _find(self, profile: Profile, token: SecretStr, origin: str) -> Audience | None:
         """The audience an unanswered create left behind.
 
-        The name alone would not do: a customer may own an older audience of that name, and it must not be filled.
+        Found by its description, not by its name: a customer may own an older audience of that name, which is not ours
+        to fill.
         """
-        found = await self._meta.find_audience(profile, token, name, description_of(profile.id, origin))
-        return None if found is None else Audience(found, name)
+        found = await self._meta.find_audience(profile, token, description_of(profile.id, origin))
+        return None if found is None else Audience(found.id, found.name)
 
     def _wait_until_settled(self, intent: Intent) -> None:
         """An unanswered create may take effect late: not repeating it for a while is what prevents a twin.

@@ -13,7 +13,9 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 CompanyId = Annotated[Count, Field(lt=2**63)]
 Origin = Annotated[
     str,
-    StringConstraints(pattern=r"^(connection|subscription):[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
+    StringConstraints(
+        pattern=r"^(connection|subscription):[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+    ),
 ]
 ChunkId = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}/[0-9]{1,19}/[0-9]{1,19}$")]
 

@@ -146,12 +146,15 @@ def _patience(settings: PlanningSettings) -> Patience:
 
 
 def _health(engine: AsyncEngine, *consumers: ConcurrentConsumer) -> Health:
-    """Ready when the ledger answers and both topics are assigned to somebody, perhaps to another process."""
+    """Alive while both poll loops turn; ready when the ledger answers and both groups have been joined."""
+
+    async def polling() -> bool:
+        return all(consumer.polling for consumer in consumers)
+
+    async def assigned() -> bool:
+        return all(consumer.assignment_known for consumer in consumers)
 
     async def ledger() -> bool:
         return await database.answers(engine)
 
-    async def reading() -> bool:
-        return all(consumer.assignment_known for consumer in consumers)
-
-    return Health(ready={"ledger": ledger, "topics": reading})
+    return Health(live={"poll loops": polling}, ready={"assignments": assigned, "ledger": ledger})

@@ -1,12 +1,12 @@
 """The ledger's deliveries: recorded once per revision, moved from state to state under a row lock."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy import Row, Select, exists, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -66,7 +66,8 @@ def content_of(event: DeliveryRequested) -> bytes:
     conflict.
     """
     document = event.model_dump(mode="json", exclude_defaults=True)
-    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()
+    # Not orjson: it refuses numbers beyond 64 bits, which only the database shall judge.
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).digest()
 
 
 async def record(

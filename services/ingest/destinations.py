@@ -62,16 +62,13 @@ REFUSALS = {
     (422, "audience_of_other_account"),
     (422, "audience_not_custom"),
     (422, "audience_name_refused"),
+    (422, "audience_refused"),
+    (422, "invalid_request"),
 }
 """Answers that stay the same until upstream or the customer changes what was asked for."""
 
-WAITS = {
-    (409, "token_dead"),
-    (409, "profile_disabled"),
-    (409, "terms_missing"),
-    (409, "permission_missing"),
-}
-"""Answers that change when a person did something at Meta or with us."""
+WAITS_STATUS = 409
+"""Auth's word for what a person has to do first, at Meta or with us: its code and advice say what."""
 
 
 def decipher(profile_id: UUID, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -85,7 +82,7 @@ def decipher(profile_id: UUID, status: int, headers: Mapping[str, str], body: by
     problem = _problem(body)
     if problem is not None and (status, problem.code) in REFUSALS:
         return Refused(reason(problem.code, problem.message, problem.advice))
-    if problem is not None and (status, problem.code) in WAITS:
+    if problem is not None and status == WAITS_STATUS:
         return Waits(reason(problem.code, problem.message, problem.advice))
     code = problem.code if problem is not None else "unreadable"
     raise TryLater("auth_unavailable", f"auth answered {status} ({code})", _retry_after(headers))

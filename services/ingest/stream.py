@@ -1,8 +1,8 @@
 """The outcomes topic as a Faust stream: raw bytes in, one event at a time, acknowledged by hand.
 
 Faust acks an event whose handler raised or was cancelled, and drops what it cannot decode. So the bytes are taken raw,
-the stream acknowledges nothing by itself, and an event is acknowledged when its outcome is in the ledger: what a stop or
-a crash interrupts is read again.
+the stream acknowledges nothing by itself, and an event is acknowledged when its outcome is in the ledger: what a stop
+or a crash interrupts is read again.
 """
 
 from collections.abc import Awaitable, Callable

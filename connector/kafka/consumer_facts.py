@@ -1,0 +1,159 @@
+"""What a consumer tells about itself: a closed set of facts, handed to its observer as they happen.
+
+Exceptions in facts are for their type and our own texts; an adapter must not print a handler's foreign exception.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiokafka.structs import TopicPartition
+
+from connector.kafka.record import Record
+
+Partitions = frozenset[TopicPartition]
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """Records were delivered to this process."""
+
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The handler (or after it the defect handler) returned; *seconds* since it was begun."""
+
+    record: Record
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Defective:
+    """The handler raised: a bug or a record it should have refused in an orderly way."""
+
+    record: Record
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The defect handler raised too: the record keeps its place in flight and is tried again after *retry_in* s."""
+
+    record: Record
+    attempt: int
+    retry_in: float
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """A record was finished after its partition had been taken away: its offset is not ours to complete."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Partitions came; *restored* records in them were finished earlier and will be skipped."""
+
+    partitions: Partitions
+    restored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Partitions went, after a drain and a commit."""
+
+    partitions: Partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Work in flight was waited for: *abandoned* of it did not end in time and was cancelled (it will be repeated)."""
+
+    in_flight: int
+    abandoned: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Fetching of these partitions stopped: too much is held."""
+
+    partitions: Partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Fetching of these partitions goes on."""
+
+    partitions: Partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Offsets were committed; *metadata* is the longest bitmap's number of characters (4,096 is Kafka's limit)."""
+
+    offsets: Mapping[TopicPartition, int]
+    metadata: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFailed:
+    """A commit did not succeed and will be tried again; *error* is the class of the error."""
+
+    error: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipLost:
+    """The group went on without us: what is in flight belongs to others now and was cancelled."""
+
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class BitmapIgnored:
+    """The finished offsets above the committed one could not be read: those records are handled again."""
+
+    partition: TopicPartition | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """The log went back behind what was read (topic made anew, log cut off): it is read again from *offset*."""
+
+    partition: TopicPartition
+    position: int
+    offset: int
+
+
+ConsumerFact = (
+    Polled
+    | Completed
+    | Defective
+    | Held
+    | Stale
+    | Assigned
+    | Revoked
+    | Drained
+    | Paused
+    | Resumed
+    | Committed
+    | CommitFailed
+    | MembershipLost
+    | BitmapIgnored
+    | Rewound
+)
+
+
+class ConsumerObserver(Protocol):
+    """Whoever listens. Called from the event loop, for each record: it must not block and must not raise."""
+
+    def __call__(self, fact: ConsumerFact) -> None:
+        """Takes note of *fact*."""

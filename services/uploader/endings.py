@@ -1,0 +1,57 @@
+"""How an attempt to deliver a chunk can end: a closed set. Pure."""
+
+from dataclasses import dataclass
+
+from schemas.events import ChunkCounts, Reject
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """Every record is accounted for: accepted, invalid for Meta, or rejected by us."""
+
+    counts: ChunkCounts
+    reject_reasons: dict[str, int]
+    rejects: tuple[Reject, ...]
+    calls: int
+    fbtrace_id: str | None = None
+
+
+@dataclass(frozen=True)
+class NeedsPerson:
+    """Nobody but a person can mend it; `scope` is what waits: `token:…`, `account:…` or `audience:…`."""
+
+    cause: str
+    scope: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """It will not work as it is, or patience is spent: the dead-letter topic."""
+
+    reason: str
+    code: str
+    message: str
+    kind: str = "impossible"
+
+
+@dataclass(frozen=True)
+class Again:
+    """Trouble that passes: another attempt, unless they are spent. `slow` asks for the longest pause."""
+
+    reason: str
+    code: str
+    message: str
+    slow: bool = False
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class Paused:
+    """Meta asked for a pause, which the governor knows of: try again after it; no attempt is spent."""
+
+    seconds: float
+
+
+Attempt = Arrived | NeedsPerson | Lost | Again | Paused
+Ending = Arrived | NeedsPerson | Lost
