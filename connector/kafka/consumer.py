@@ -1,88 +1,131 @@
-"""Consuming a partition with many records in flight: lanes per key, offsets completed out of order, nothing lost.
+"""Consuming with many records of a partition in flight at once, finished in any order, without losing one.
 
-Built directly on aiokafka, whose traps shaped it (each was seen on a real broker, with aiokafka 0.14):
+    poll loop -> trackers (offsets.py) -> lanes (lanes.py) -> workers (workers.py) -> handler
+                     ^                                            |
+                     +------------- finished offsets -------------+---> committing.py, every second
 
-- The poll loop never stops, not even while everything is paused: a member that does not poll leaves the group.
-- Nothing needed for draining lives in the poll loop: `getmany` blocks while a rebalance runs.
-- Records are handed out while `on_partitions_assigned` still runs, so nothing is taken in until the gate opens, and what
-  was fetched across a rebalance is dropped and read again from the tracker's position.
-- Pauses are lost on every rebalance, and `pause()` throws the prefetched records away: watermarks are wide.
-- `stop()` calls no listener and can hang: drain, commit and stop are ours, each within a bound.
-- All partitions are revoked on every rebalance (eager protocol): work that cannot end within the drain deadline is
-  cancelled, and its epoch makes any late result stale.
+The poll loop never waits for handlers: a member that does not poll is thrown out of its group. Handlers never touch
+the client. When the group rebalances, aiokafka takes all partitions away first: what is in flight is waited for,
+committed and forgotten (`_close_epoch`), and the partitions that come back start from what was committed.
 """
 
 import asyncio
+import itertools
+import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import AIOKafkaConsumer
+from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from connector.kafka.bitmap import UnreadableBitmap, decode
+from connector.kafka.committed import committed_offsets
+from connector.kafka.committing import CommitResult, Committer
 from connector.kafka.connection import connection_arguments
-from connector.kafka.headers import Headers
-from connector.kafka.hedge_lanes import Lanes
+from connector.kafka.consumer_facts import (
+    Assigned,
+    BitmapIgnored,
+    ConsumerFact,
+    ConsumerObserver,
+    MembershipLost,
+    Paused,
+    Polled,
+    Resumed,
+    Revoked,
+    Rewound,
+    Stale,
+)
 from connector.kafka.offsets import PartitionTracker
+from connector.kafka.pressure import Load, Pressure, Watermarks
+from connector.kafka.record import Handler, OnDefect, Record
+from connector.kafka.workers import Backoff, Flight, Workers
 from connector.runtime.settings import KafkaSettings
+
+__all__ = ["ConcurrentConsumer", "ConsumerError", "Handler", "OnDefect", "Record", "Tuning"]
 
 log = structlog.get_logger()
 
-POLL_MS = 200
-COMMIT_SECONDS = 1.0
-COMMIT_TIMEOUT = 10.0
+MIN_REBALANCE_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
-STALE_POLL_SECONDS = 60.0
-ROOM_MARGIN = 1_000
-"""Offsets of window left at which a partition is paused: a poll in progress may still add records."""
-
-DEFECT_PAUSE = 1.0
-MAX_DEFECT_PAUSE = 30.0
+STALE_POLL = 60.0
 
 
-@dataclass(frozen=True)
-class Record:
-    """A record as it came."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-
-
-Handler = Callable[[Record], Awaitable[None]]
-"""Returning completes the record's offset. Raising `CancelledError` leaves it to be read again."""
+class ConsumerError(Exception):
+    """Raised by `run` when the group cannot be joined; the text names group, topics and broker."""
 
 
 @dataclass(frozen=True)
-class _Work:
-    record: Record
-    partition: TopicPartition
-    epoch: int
+class Tuning:
+    """What rarely needs another value; seconds unless said otherwise.
+
+    Attributes:
+        poll: How long one poll waits for records.
+        poll_records: Records per poll at most.
+        max_poll_interval: Without a poll for so long the member leaves its group.
+        join: How long joining may take, including other members' drains.
+        commit_every: Between commits while something was finished.
+        commit_after: Records finished that make a commit due earlier.
+        commit_gap: Between two commits at least, however much is finished.
+        commit_within: A commit's time-out.
+        commit_floor: What a last commit gets even when the drain has used up its deadline.
+        committed_within: How long reading back the committed offsets may take.
+        held: Waits of a record whose defect handler raises.
+        marks: Bounds of what is held.
+    """
+
+    poll: float = 0.2
+    poll_records: int = 500
+    max_poll_interval: float = 300.0
+    join: float = 180.0
+    commit_every: float = 1.0
+    commit_after: int = 500
+    commit_gap: float = 0.1
+    commit_within: float = 10.0
+    commit_floor: float = 5.0
+    committed_within: float = 10.0
+    held: Backoff = field(default_factory=Backoff)
+    marks: Watermarks = field(default_factory=Watermarks)
+
+
+@dataclass
+class _Assignment:
+    """The partitions between two rebalances, and what is known of each."""
+
+    trackers: dict[TopicPartition, PartitionTracker] = field(default_factory=dict)
+    partitions: frozenset[TopicPartition] = frozenset()
+    open: bool = False
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when records may be taken, and again (closed) when they no longer may: whoever waits must look again."""
+
+
+def _unobserved(_fact: ConsumerFact) -> None:
+    """For those who do not listen."""
 
 
 class ConcurrentConsumer:
     """A member of a consumer group that handles many records at once.
 
     Args:
-        settings: The broker.
-        topics: Full names.
-        group: The consumer group.
-        handler: What is done with a record. An exception is a defect of ours: see *on_defect*.
-        lane_of: The lane of a record; records of one lane start in order.
-        lane_concurrency: Records of one lane handled at once.
-        concurrency: Records handled at once in all.
-        on_defect: Puts a record aside that the handler raised on; the offset completes after it. While it raises too,
-            the record is held.
+        settings: The broker, and how long draining may take (`drain_deadline`).
+        topics: Names on the broker, with prefix; they must exist.
+        group: Consumer group.
+        handler: Called once per record. It bounds its own waits: nothing here ends a handler that hangs, except a
+            rebalance or the end of the process.
+        lane_of: The lane of a record: records of one lane are begun in order. Must not raise.
+        lane_concurrency: Records of one lane in flight at once; 1 keeps a lane strictly in order.
+        concurrency: Records in flight at once.
+        on_defect: Called with the record and what the handler raised; when it raises too, the record is held and this
+            is called again with back-off.
+        observer: Told what happens, see `consumer_facts.py`.
+        clock: Monotonic seconds.
+        chance: Uniform in [0, 1).
     """
 
     def __init__(
@@ -95,323 +138,363 @@ class ConcurrentConsumer:
         lane_of: Callable[[Record], str],
         lane_concurrency: int,
         concurrency: int,
-        on_defect: Callable[[Record, Exception], Awaitable[None]],
+        on_defect: OnDefect,
+        observer: ConsumerObserver = _unobserved,
+        tuning: Tuning | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
-        self._topics = list(topics)
+        self._topics = tuple(topics)
         self._group = group
-        self._handler = handler
         self._lane_of = lane_of
-        self._on_defect = on_defect
-        self._lanes: Lanes[_Work] = Lanes(per_lane=lane_concurrency, in_all=concurrency)
-        self._high, self._low = 2 * concurrency + 1, concurrency
-        self._tasks: dict[asyncio.Task[None], _Work] = {}
-        self._trackers: dict[TopicPartition, PartitionTracker] = {}
-        self._epoch = 0
-        self._open = asyncio.Event()
-        self._committing = asyncio.Lock()
-        self._paused: set[TopicPartition] = set()
-        self._full = False
-        self._draining = False
-        self._last_poll = 0.0
-        self._joined = False
-        self._consumer: AIOKafkaConsumer = None
+        self._observer = observer
+        self._tuning = tuning or Tuning()
+        self._clock = clock
+        self._workers = Workers(
+            handler=handler,
+            on_defect=on_defect,
+            landed=self._landed,
+            failed=self._crash,
+            lane_concurrency=lane_concurrency,
+            concurrency=concurrency,
+            observer=observer,
+            backoff=self._tuning.held,
+            chance=chance,
+        )
+        self._pressure: Pressure[TopicPartition] = Pressure(self._tuning.marks)
+        self._epochs = itertools.count(1)
+        self._assignment = _Assignment()
+        self._closing = asyncio.Lock()
+        self._finished = 0
+        self._commit_due = asyncio.Event()
+        self._crashed = asyncio.Event()
+        self._crash_error: BaseException | None = None
+        self._last_poll_at: float | None = None
+        self._client: Any = None
+        self._committer: Committer | None = None
+
+    # What the outside may ask
 
     @property
-    def assignment_known(self) -> bool:
-        """Whether the group has told this member what it owns (perhaps nothing)."""
-        return self._joined
+    def last_poll_at(self) -> float | None:
+        """When the poll loop last came round, on *clock*; None before the first time."""
+        return self._last_poll_at
+
+    @property
+    def assigned(self) -> frozenset[TopicPartition] | None:
+        """The partitions this member reads (may be none); None while it is joining or rebalancing = not ready."""
+        return self._assignment.partitions if self._assignment.open else None
 
     @property
     def polling(self) -> bool:
-        """Whether the poll loop turned in the last minute; the one thing liveness may look at."""
-        return self._last_poll == 0.0 or time.monotonic() - self._last_poll < STALE_POLL_SECONDS
+        """Whether the poll loop came round within a minute, or has not begun: what liveness may look at."""
+        return self._last_poll_at is None or self._clock() - self._last_poll_at < STALE_POLL
+
+    @property
+    def assignment_known(self) -> bool:
+        """Whether the group has told what is ours; not while joining or rebalancing. What readiness may look at."""
+        return self._assignment.open
 
     @property
     def in_flight(self) -> int:
-        """Records being handled now."""
-        return self._lanes.running
+        """Records in a handler now."""
+        return self._workers.in_flight
+
+    @property
+    def lag(self) -> int:
+        """Offsets between what is committed or committable and the ends of the partitions, as far as known."""
+        ends = ((tracker, self._client.highwater(name)) for name, tracker in self._assignment.trackers.items())
+        return sum(max(end - tracker.base, 0) for tracker, end in ends if end is not None)
+
+    # The life of a member
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Joins the group and works until *stop*, then stops cleanly: nothing that was finished is read again.
+        """Joins the group and handles records until *stop* is set; then drains, commits and leaves.
+
+        Being cancelled is a crash: nothing is drained, what was finished since the last commit is repeated later.
 
         Raises:
-            KafkaError: The broker cannot be used at all; the supervisor starts the process again.
+            ConsumerError: The group could not be joined in time.
+            KafkaError: The broker refuses us for good, or a part of this broke; to be restarted by a supervisor.
         """
-        self._consumer = self._new_consumer()
-        committer: asyncio.Task[None] | None = None
+        self._client = AIOKafkaConsumer(**self._arguments())
+        self._committer = Committer(self._client, self._observer)
+        self._client.subscribe(list(self._topics), listener=_Listener(self._on_revoked, self._on_assigned))
         try:
-            await self._consumer.start()
-            self._consumer.subscribe(self._topics, listener=_Rebalances(self))
-            committer = asyncio.create_task(self._commit_now_and_then(), name=f"commit {self._group}")
-            await self._poll_until(stop, committer)
-            await self._drain("stop")
+            if await self._join(stop):
+                await self._consume(stop)
         finally:
-            await self._close(committer)
+            await self._workers.cancel()
+            with suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(STOP_TIMEOUT):  # stop() hangs while brokers are down (aiokafka #659)
+                    await self._client.stop()
 
-    def _new_consumer(self) -> AIOKafkaConsumer:
-        drain = self._settings.drain_deadline
-        rebalance = drain + 2 * COMMIT_TIMEOUT
-        return AIOKafkaConsumer(
-            **connection_arguments(self._settings, self._group),
-            group_id=self._group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            partition_assignment_strategy=(StickyPartitionAssignor,),
-            session_timeout_ms=int(self._settings.session_timeout * 1_000),
-            heartbeat_interval_ms=int(min(3.0, self._settings.session_timeout / 3) * 1_000),
-            rebalance_timeout_ms=int(rebalance * 1_000),
-            # JoinGroup waits for all members to drain: a shorter time-out would take that for a dead coordinator.
-            request_timeout_ms=int((rebalance + 10) * 1_000),
-            max_poll_interval_ms=300_000,
-            fetch_max_bytes=8 * 1024 * 1024,
-            max_partition_fetch_bytes=256 * 1024,
-            fetch_max_wait_ms=100,
-            metadata_max_age_ms=60_000,
-        )
-
-    # -- taking in
-
-    async def _poll_until(self, stop: asyncio.Event, committer: asyncio.Task[None]) -> None:
-        while not stop.is_set():
-            if committer.done():
-                await committer  # its error is the reason to end
-            epoch = self._epoch
-            batch = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._low)
-            self._last_poll = time.monotonic()
-            if not self._open.is_set() and not await self._opened(stop):
-                continue
-            if epoch != self._epoch:
-                self._rewind()
-                continue
-            for partition, messages in batch.items():
-                self._take_in(partition, messages)
-            if not batch:
-                await self._observe_positions()
-            self._balance()
-
-    async def _opened(self, stop: asyncio.Event) -> bool:
-        """Whether the gate opened; while it is shut, nothing fetched may be taken in."""
-        while not stop.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_MS / 1_000):
-                    await self._open.wait()
-                    return True
-            if not self._consumer.assignment():
+    async def _join(self, stop: asyncio.Event) -> bool:
+        """Waits until partitions are assigned; False if told to stop before."""
+        starting = asyncio.create_task(self._client.start(), name="kafka-join")
+        stopping = asyncio.create_task(stop.wait(), name="kafka-join-stop")
+        try:
+            await asyncio.wait({starting, stopping}, timeout=self._tuning.join, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                return True
+            if stopping.done():
                 return False
-        return False
+            raise ConsumerError(
+                f"group {self._group} was not joined within {self._tuning.join:.0f} s: are {self._settings.bootstrap}"
+                f" and the topics {', '.join(self._topics)} there?"
+            )
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.wait({starting, stopping})
 
-    def _take_in(self, partition: TopicPartition, messages: Sequence[Any]) -> None:
-        if partition not in self._consumer.assignment():
+    async def _consume(self, stop: asyncio.Event) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                polling = tasks.create_task(self._poll(), name="kafka-poll")
+                committing = tasks.create_task(self._commit_regularly(), name="kafka-commit")
+                watching = tasks.create_task(self._raise_crash(), name="kafka-crash")
+                await stop.wait()
+                polling.cancel()
+                await asyncio.wait({polling})
+                await self._close_epoch()
+                committing.cancel()
+                watching.cancel()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None  # one part broke; the others were only cancelled for it
+
+    def _arguments(self) -> dict[str, Any]:
+        """The client's configuration; the reasons are traps that were met, most of them in its issue tracker."""
+        rebalance = max(
+            MIN_REBALANCE_TIMEOUT, self._settings.drain_deadline + self._tuning.commit_within + STOP_TIMEOUT
+        )
+        session = self._settings.session_timeout
+        return {
+            **connection_arguments(self._settings, self._group),
+            "group_id": self._group,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",  # anything else skips records that were never read
+            "isolation_level": "read_committed",  # upstream may use transactions; without them it costs nothing
+            "partition_assignment_strategy": (StickyPartitionAssignor,),  # one only: with two, each joins (PR 1168)
+            "session_timeout_ms": int(session * 1_000),
+            "heartbeat_interval_ms": int(min(3.0, session / 3) * 1_000),
+            "rebalance_timeout_ms": int(rebalance * 1_000),  # its default is the session's: too short to drain
+            "request_timeout_ms": int((rebalance + 10) * 1_000),  # applies to joining, which lasts as long as a drain
+            "max_poll_interval_ms": int(self._tuning.max_poll_interval * 1_000),
+            "fetch_max_bytes": 8 << 20,
+            "max_partition_fetch_bytes": 256 << 10,  # pausing throws away what was prefetched
+            "fetch_max_wait_ms": 500,
+            "metadata_max_age_ms": 60_000,
+        }
+
+    # Records
+
+    async def _poll(self) -> None:
+        """Takes records for ever, also when everything is paused and when no partition is ours."""
+        observe_at = self._clock()
+        while True:
+            batches = await self._client.getmany(
+                timeout_ms=int(self._tuning.poll * 1_000), max_records=self._tuning.poll_records
+            )
+            self._last_poll_at = self._clock()
+            assignment = self._assignment
+            if batches:
+                await assignment.settled.wait()  # records arrive before on_partitions_assigned has ended (aiokafka 738)
+                if assignment is self._assignment and assignment.open:
+                    self._admit(assignment, batches)
+            if self._clock() >= observe_at:
+                observe_at = self._clock() + self._tuning.commit_every
+                await self._observe_positions()
+            self._press()
+            await asyncio.sleep(0)  # getmany does not yield while it has records
+
+    def _admit(self, assignment: _Assignment, batches: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        self._observer(Polled(sum(map(len, batches.values()))))
+        for partition, batch in batches.items():
+            tracker = self._tracker(assignment, partition, batch[0].offset)
+            for message in batch:
+                if tracker.admit(message.offset):
+                    self._workers.submit(self._flight(message, partition, tracker.epoch))
+        self._workers.dispatch()
+
+    def _tracker(self, assignment: _Assignment, partition: TopicPartition, first: int) -> PartitionTracker:
+        """The partition's tracker, made anew when the log went back behind what was read.
+
+        The client never delivers an offset twice by itself. When it does, the broker has reset it to the start of
+        another log: counting on would skip the records of that log as finished.
+        """
+        tracker = assignment.trackers.get(partition)
+        if tracker is not None and first < tracker.position:
+            self._observer(Rewound(partition, tracker.position, first))
+            tracker = None
+        if tracker is None:
+            tracker = assignment.trackers[partition] = PartitionTracker(first, next(self._epochs))
+        return tracker
+
+    def _flight(self, message: Any, partition: TopicPartition, epoch: int) -> Flight:
+        record = Record(
+            message.topic,
+            message.partition,
+            message.offset,
+            message.timestamp,
+            message.key,
+            message.value,
+            tuple((name, value or b"") for name, value in message.headers),  # a header's value may be null
+        )
+        return Flight(record, partition, epoch, self._lane_of(record), record.size)
+
+    def _landed(self, flight: Flight) -> None:
+        tracker = self._assignment.trackers.get(flight.partition)
+        if tracker is None or not tracker.finish(flight.record.offset, flight.epoch):
+            self._observer(Stale(flight.record))
             return
-        for message in messages:
-            tracker = self._trackers.get(partition)
-            if tracker is None:
-                tracker = self._trackers[partition] = PartitionTracker(message.offset, self._epoch)
-            if tracker.admit(message.offset):
-                record = _record(message)
-                self._lanes.put(self._lane_of(record), _Work(record, partition, tracker.epoch))
-        self._start_what_may()
+        self._finished += 1
+        if self._finished >= self._tuning.commit_after:
+            self._commit_due.set()
 
     async def _observe_positions(self) -> None:
-        """Tells trackers of gaps at the end of a partition, where no record will ever tell of them."""
-        for partition, tracker in list(self._trackers.items()):
-            if not tracker.in_flight:
-                with suppress(IllegalStateError, TimeoutError):
-                    async with asyncio.timeout(1):
-                        tracker.observed_position(await self._consumer.position(partition))
-
-    def _rewind(self) -> None:
-        """Sets every owned partition to what its tracker expects next: what was fetched meanwhile is read again."""
-        for partition, tracker in self._trackers.items():
-            with suppress(IllegalStateError):
-                self._consumer.seek(partition, tracker.position)
-
-    def _balance(self) -> None:
-        """Pauses what has enough in hand, resumes what has room again; re-applied after every rebalance."""
-        held = self._lanes.running + self._lanes.waiting
-        self._full = held >= self._high if not self._full else held > self._low
-        assigned = self._consumer.assignment()
-        self._paused &= assigned
-        for partition in assigned:
-            tracker = self._trackers.get(partition)
-            crowded = tracker is not None and tracker.room < ROOM_MARGIN
-            wanted = self._full or crowded
-            if wanted and partition not in self._paused:
-                self._consumer.pause(partition)
-                self._paused.add(partition)
-            elif not wanted and partition in self._paused:
-                self._consumer.resume(partition)
-                self._paused.remove(partition)
-
-    # -- handling
-
-    def _start_what_may(self) -> None:
-        while not self._draining and (taken := self._lanes.take()) is not None:
-            lane, work = taken
-            task = asyncio.create_task(self._handled(work), name=f"record {work.partition} {work.record.offset}")
-            self._tasks[task] = work
-            task.add_done_callback(lambda ended, lane=lane: self._ended(ended, lane))  # type: ignore[misc]
-
-    async def _handled(self, work: _Work) -> None:
-        try:
-            await self._handler(work.record)
-        except Exception as error:
-            log.exception("kafka.handler_defect", topic=work.record.topic, offset=work.record.offset)
-            await self._put_aside(work.record, error)
-
-    async def _put_aside(self, record: Record, error: Exception) -> None:
-        """Gives the record to *on_defect* until that works: what cannot even be put aside is held, never skipped."""
-        seconds = DEFECT_PAUSE
-        while True:
-            try:
-                await self._on_defect(record, error)
-            except Exception:
-                log.exception("kafka.record_held", topic=record.topic, offset=record.offset, again_in=seconds)
-                await asyncio.sleep(seconds)
-                seconds = min(2 * seconds, MAX_DEFECT_PAUSE)
-            else:
-                return
-
-    def _ended(self, task: asyncio.Task[None], lane: str) -> None:
-        work = self._tasks.pop(task)
-        self._lanes.done(lane)
-        if not task.cancelled() and task.exception() is None:
-            tracker = self._trackers.get(work.partition)
-            if tracker is not None:
-                tracker.finish(work.record.offset, work.epoch)
-        self._start_what_may()
-
-    # -- committing
-
-    async def _commit_now_and_then(self) -> None:
-        while True:
-            await asyncio.sleep(COMMIT_SECONDS)
-            await self._commit()
-
-    async def _commit(self) -> None:
-        """Commits what changed. A commit that fails loses nothing: the same or more is committed next time."""
-        async with self._committing:
-            owned = self._consumer.assignment()
-            points = {
-                partition: tracker.commit_point()
-                for partition, tracker in self._trackers.items()
-                if tracker.dirty and partition in owned
-            }
-            if not points:
-                return
-            offsets = {partition: OffsetAndMetadata(p.offset, p.metadata) for partition, p in points.items()}
-            try:
-                async with asyncio.timeout(COMMIT_TIMEOUT):
-                    await self._consumer.commit(offsets)
-            except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError) as error:
-                log.warning("kafka.commit_failed", group=self._group, error=type(error).__name__)
-                return
-            for partition, point in points.items():
-                tracker = self._trackers.get(partition)
-                if tracker is not None:
-                    tracker.committed(point)
-
-    # -- rebalances and the end
-
-    async def revoked(self) -> None:
-        """All partitions go: finish what can be finished within the deadline, commit it, forget the rest."""
-        self._open.clear()
-        try:
-            await self._drain("rebalance")
-        finally:
-            self._epoch += 1
-            self._trackers.clear()
-            self._paused.clear()
-
-    async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Reads what was committed, with the bitmaps, and opens the gate."""
-        restored = await self._committed(partitions) if partitions else {}
-        self._epoch += 1
-        self._trackers = {
-            partition: PartitionTracker(point.offset, self._epoch, _done(point))
-            for partition, point in restored.items()
-            if point.offset >= 0
-        }
-        self._paused.clear()
-        self._full = False
-        self._draining = False
-        self._rewind()
-        self._joined = True
-        self._open.set()
-        log.info("kafka.assigned", group=self._group, partitions=len(partitions))
-
-    async def _committed(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, OffsetAndMetadata]:
-        """What the group has committed. aiokafka's consumer returns the offset only, its admin client the metadata too."""
-        admin = AIOKafkaAdminClient(**connection_arguments(self._settings, self._group))
-        try:
-            async with asyncio.timeout(COMMIT_TIMEOUT):
-                await admin.start()
-                found = await admin.list_consumer_group_offsets(self._group, partitions=list(partitions))
-                return {partition: found[partition] for partition in partitions if partition in found}
-        finally:
+        """Moves the base over transaction markers and other gaps at the end of idle partitions."""
+        for partition, tracker in tuple(self._assignment.trackers.items()):
+            if tracker.in_flight or not tracker.position:
+                continue
             with suppress(TimeoutError, KafkaError):
-                async with asyncio.timeout(STOP_TIMEOUT):
-                    await admin.close()
+                async with asyncio.timeout(self._tuning.poll):
+                    tracker.observed_position(await self._client.position(partition))
 
-    async def _drain(self, why: str) -> None:
-        """Starts nothing new, waits for what runs, cancels what does not end in time, and commits."""
-        self._draining = True
-        self._lanes.drop(lambda _: True)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._settings.drain_deadline)
-        abandoned = list(self._tasks)
-        for task in abandoned:
-            task.cancel()
-        if abandoned:
-            log.warning("kafka.abandoned", group=self._group, why=why, records=len(abandoned))
-            await asyncio.wait(abandoned, timeout=STOP_TIMEOUT)
-        await self._commit()
+    def _press(self) -> None:
+        """Pauses and resumes. Compared with what the client says: a rebalance forgets what was paused."""
+        if not self._assignment.open:
+            return
+        loads = {name: Load(one.in_flight, one.spread) for name, one in self._assignment.trackers.items()}
+        wanted = self._pressure.update(loads, size=self._workers.size) & self._client.assignment()
+        paused = frozenset(self._client.paused())
+        if more := wanted - paused:
+            self._client.pause(*more)
+            self._observer(Paused(more))
+        if fewer := paused - wanted:
+            self._client.resume(*fewer)
+            self._observer(Resumed(fewer))
 
-    async def _close(self, committer: asyncio.Task[None] | None) -> None:
-        if committer is not None:
-            committer.cancel()
-            with suppress(asyncio.CancelledError):
-                await committer
-        for task in list(self._tasks):
-            task.cancel()
-        with suppress(TimeoutError, KafkaError):
-            async with asyncio.timeout(STOP_TIMEOUT):
-                await self._consumer.stop()
+    # Commits
+
+    async def _commit_regularly(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._tuning.commit_every):
+                    await self._commit_due.wait()
+            self._commit_due.clear()
+            self._finished = 0
+            if await self._commit(self._assignment, self._tuning.commit_within) is CommitResult.MEMBERSHIP_LOST:
+                await self._give_up_membership()
+            await asyncio.sleep(self._tuning.commit_gap)
+
+    async def _commit(self, assignment: _Assignment, within: float) -> CommitResult:
+        assert self._committer is not None  # noqa: S101 -- set before anything that commits is started
+        return await self._committer.commit(assignment.trackers, within=within)
+
+    async def _give_up_membership(self) -> None:
+        """The partitions are with others, who repeat what was not committed: going on would only double their work."""
+        self._observer(MembershipLost(self._workers.in_flight))
+        self._forget()
+        await self._workers.cancel()
+
+    # Rebalances
+
+    async def _on_revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        with self._crashing():
+            await self._close_epoch()
+            self._observer(Revoked(frozenset(partitions)))
+
+    async def _close_epoch(self) -> None:
+        """Ends what is in flight, commits it and forgets the partitions: one deadline, with a floor for the commit.
+
+        Runs in aiokafka's coordinator task while heartbeats go on, so nothing it waits for may need the poll loop,
+        which is blocked meanwhile.
+        """
+        async with self._closing:
+            assignment = self._assignment
+            assignment.open = False
+            began = self._clock()
+            drained = await self._workers.drain(self._settings.drain_deadline)
+            left = self._settings.drain_deadline - (self._clock() - began)
+            await self._commit(assignment, min(max(left, self._tuning.commit_floor), self._tuning.commit_within))
+            self._forget()
+            self._observer(drained)
+
+    def _forget(self) -> None:
+        """From here on results of the old assignment are stale; whoever waits for it is woken to find out."""
+        old, self._assignment = self._assignment, _Assignment()
+        old.open = False
+        old.settled.set()
+
+    async def _on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        with self._crashing():
+            assignment = self._assignment
+            names = frozenset(partitions)
+            committed = await self._committed(names)
+            trackers = {name: self._restored(name, found) for name, found in committed.items()}
+            if assignment is not self._assignment:
+                return
+            assignment.trackers.update(trackers)
+            assignment.partitions = names
+            assignment.open = True
+            assignment.settled.set()
+            self._observer(Assigned(names, sum(tracker.done_above_base for tracker in trackers.values())))
+
+    async def _committed(self, partitions: frozenset[TopicPartition]) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        """What was committed. Unread, it costs repetitions: trackers then begin with the first record that arrives."""
+        try:
+            return await committed_offsets(
+                self._settings, self._group, partitions, timeout_after=self._tuning.committed_within
+            )
+        except (TimeoutError, KafkaError) as error:
+            self._observer(BitmapIgnored(None, f"committed offsets were not read: {type(error).__name__}"))
+            return {}
+
+    def _restored(self, partition: TopicPartition, committed: OffsetAndMetadata) -> PartitionTracker:
+        try:
+            done = decode(committed.metadata, committed.offset)
+        except UnreadableBitmap as error:
+            self._observer(BitmapIgnored(partition, str(error)))
+            done = 0
+        return PartitionTracker(committed.offset, next(self._epochs), done)
+
+    # Breaking
+
+    def _crash(self, error: BaseException) -> None:
+        """Makes `run` end with *error*; the first one counts."""
+        if self._crash_error is None:
+            self._crash_error = error
+        self._crashed.set()
+
+    async def _raise_crash(self) -> None:
+        await self._crashed.wait()
+        assert self._crash_error is not None  # noqa: S101 -- set before the event
+        raise self._crash_error
+
+    @contextmanager
+    def _crashing(self) -> Iterator[None]:
+        """The client logs and forgets what a listener raises: the gate would stay closed and nobody would know."""
+        try:
+            yield
+        except Exception as error:
+            self._crash(error)
+            raise
 
 
-class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
-    """Hands aiokafka's callbacks to the consumer; it awaits them while heartbeats go on."""
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
+    """Hands aiokafka's calls to coroutines."""
 
-    def __init__(self, consumer: ConcurrentConsumer) -> None:
-        self._consumer = consumer
+    def __init__(self, revoked: Callable[..., Any], assigned: Callable[..., Any]) -> None:
+        self._revoked = revoked
+        self._assigned = assigned
 
-    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Called before partitions go; also before the first assignment, with none."""
-        if revoked:
-            await self._consumer.revoked()
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Before a rebalance."""
+        await self._revoked(revoked)
 
-    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Called when partitions have come."""
-        await self._consumer.assigned(sorted(assigned))
-
-
-def _record(message: Any) -> Record:
-    return Record(
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        timestamp_ms=message.timestamp,
-        key=message.key,
-        value=message.value,
-        headers=tuple((name, value if value is not None else b"") for name, value in message.headers),
-    )
-
-
-def _done(point: OffsetAndMetadata) -> int:
-    """The bitmap of a commit; unreadable means replay, never failure."""
-    try:
-        return decode(point.metadata, point.offset)
-    except UnreadableBitmap as error:
-        log.warning("kafka.bitmap_unreadable", error=str(error))
-        return 0
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """After it."""
+        await self._assigned(assigned)

@@ -155,5 +155,5 @@ ConsumerFact = (
 class ConsumerObserver(Protocol):
     """Whoever listens. Called from the event loop, for each record: it must not block and must not raise."""
 
-    def __call__(self, fact: ConsumerFact) -> None:
+    def __call__(self, fact: ConsumerFact, /) -> None:
         """Takes note of *fact*."""

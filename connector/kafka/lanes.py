@@ -1,7 +1,7 @@
 """Lanes: waiting work ordered within a key and fair between keys.
 
-Pure. Each lane starts its items in the order they came, a bounded number of them at once. Lanes that may start something
-take turns, so a lane that is long or slow costs the others nothing but its share.
+Pure. Each lane starts its items in the order they came, a bounded number of them at once. Lanes that may start
+something take turns, so a lane that is long or slow costs the others nothing but its share.
 """
 
 from collections import deque
@@ -90,6 +90,6 @@ class Lanes(Generic[Item]):
         """Items that could be taken now, one after the other."""
         return self._runnable
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override needs Python 3.12
         lanes = ", ".join(f"{name}: {lane.running}+{len(lane.waiting)}" for name, lane in self._lanes.items())
         return f"<Lanes {lanes}>"

@@ -168,7 +168,7 @@ class PartitionTracker:
         ahead = self._restored >> (offset - self._restored_from)
         return offset + (~ahead & (ahead + 1)).bit_length() - 1
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override needs Python 3.12
         return (
             f"<PartitionTracker epoch={self.epoch} base={self.base} position={self._position}"
             f" in_flight={self.in_flight} done_above_base={self.done_above_base}>"

@@ -6,8 +6,8 @@ A plugin: a test module says `pytest_plugins = ("tests.integration.auth_fixtures
 import base64
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -26,12 +26,11 @@ from tests.integration.auth_parts import (
     Auth,
     Databases,
     Emulator,
+    RunAuth,
     running,
     wait_ready,
     write_identities,
 )
-
-RunAuth = Callable[..., AbstractContextManager[tuple[str, Path]]]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -58,7 +57,7 @@ def role_dsn(admin: SecretStr, role: str, database: str) -> SecretStr:
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+def auth_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """The Graph API emulator."""
     log = tmp_path_factory.mktemp("emulator") / "emulator.log"
     with running(["emulator", "--keep", "counts"], log, {}) as child:
@@ -83,7 +82,7 @@ def auth_secrets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[s
 def run_auth(
     tmp_path_factory: pytest.TempPathFactory,
     auth_database: Databases,
-    emulator: Emulator,
+    auth_emulator: Emulator,
     auth_secrets: tuple[Path, dict[str, Ed25519PrivateKey]],
 ) -> RunAuth:
     """Starts auth as a process: `with run_auth(FBC_…="…") as (url, log)`."""
@@ -100,9 +99,9 @@ def run_auth(
             "FBC_HTTP__PORT": str(port),
             "FBC_DATABASE__DSN": auth_database.auth.get_secret_value(),
             "FBC_KAFKA__BOOTSTRAP": f"127.0.0.1:{nobody}",
-            "FBC_GRAPH__URL": emulator.graph,
-            "FBC_GRAPH__APP_ID": emulator.seed["app_id"],
-            "FBC_GRAPH__APP_SECRET": emulator.seed["app_secret"],
+            "FBC_GRAPH__URL": auth_emulator.graph,
+            "FBC_GRAPH__APP_ID": auth_emulator.seed["app_id"],
+            "FBC_GRAPH__APP_SECRET": auth_emulator.seed["app_secret"],
             "FBC_GRAPH__TOTAL_TIMEOUT": "5",
             "FBC_VAULT__KEY_FILE": str(folder / "vault-keys.json"),
             "FBC_IDENTITY__SERVICE": "auth",

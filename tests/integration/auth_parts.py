@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import SecretStr
 
 from connector.runtime.identity import ServiceSigner
+
+RunAuth = Callable[..., AbstractContextManager[tuple[str, Path]]]
+"""Starts auth with more variables: `with run_auth(FBC_…="…") as (url, log)`."""
 
 MIGRATIONS = Path(__file__).parents[2] / "services" / "auth" / "migrations"
 CALLERS = ("cli", "ingest", "uploader", "progress", "auth")

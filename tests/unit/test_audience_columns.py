@@ -122,6 +122,34 @@ class TestEqualToTheReference:
         assert expected == [row for _, row in rows_of(run(block_of(given_records)))]
 
 
+class TestWhatOnlyLooksRight:
+    @pytest.mark.parametrize(
+        ("source", "key", "number"),
+        [("sha256_hashed_email", "EMAIL", "1" * 64), ("apple_idfa", "MADID", "1" * 32)],
+    )
+    def test_number_of_the_right_length(self, source: str, key: str, number: str) -> None:
+        """A number with as many digits as an identifier is of the wrong type; the same digits as text are taken."""
+        as_number, as_text = (
+            b'{"%s":{"value":%s}}' % (source.encode(), value) for value in (number.encode(), b'"%s"' % number.encode())
+        )
+        prepared = run(as_number + b"\n" + as_text)
+        assert {(key, "wrong_type"): 1} == prepared.cell_rejects
+        assert [2] == [record for record, _ in rows_of(prepared)]
+
+    def test_year_beside_a_date_is_not_asked_for(self) -> None:
+        """An unreadable year is only told where there is no readable date."""
+        email = {"sha256_hashed_email": {"value": "a" * 64}}
+        dated = email | {"birthdate": "1990-05-17", "birth_year": "long ago"}
+        undated = email | {"birthdate": "in May", "birth_year": "long ago"}
+        assert {} == run(block_of([dated])).cell_rejects
+        assert {("DOBY", "unreadable_date"): 2} == run(block_of([undated])).cell_rejects
+
+    def test_year_of_a_record_without_a_date(self) -> None:
+        """From a record without a readable date the year alone leaves."""
+        record = {"sha256_hashed_email": {"value": "a" * 64}, "birthdate": "in May", "birth_year": 1990.0}
+        assert [(1, {"EMAIL": "a" * 64, "DOBY": sha256(b"1990").hexdigest()})] == rows_of(run(block_of([record])))
+
+
 class TestSeveralIdentifiers:
     def test_row_k_carries_the_kth_of_each_kind(self) -> None:
         """Two e-mails and three devices make three rows, in the layout's order, with the attributes on each."""

@@ -41,11 +41,13 @@ BAD = {
 
 class TestBadLines:
     @pytest.mark.parametrize(("line", "reason"), BAD.items(), ids=[f"{line[:20]!a}" for line in BAD])
-    def test_is_rejected_alone(self, line: bytes, reason: RowReason) -> None:
+    @pytest.mark.parametrize("blank", [[], [b""]], ids=["without blank lines", "with blank lines"])
+    def test_is_rejected_alone(self, line: bytes, reason: RowReason, blank: list[bytes]) -> None:
         """A bad line is rejected with its reason and numbers; the lines around it go on."""
-        records = read_records(b"\n".join([GOOD, b"", line, GOOD]), DATASET, first_record=11, first_line=21)
-        assert (RowReject(record=12, line=23, reason=reason),) == records.rejects
-        assert [(11, 21), (13, 24)] == records.frame.select(RECORD, LINE).rows()
+        records = read_records(b"\n".join([GOOD, *blank, line, GOOD]), DATASET, first_record=11, first_line=21)
+        after = 22 + len(blank)
+        assert (RowReject(record=12, line=after, reason=reason),) == records.rejects
+        assert [(11, 21), (13, after + 1)] == records.frame.select(RECORD, LINE).rows()
         assert 3 == records.count
 
     @settings(max_examples=300, deadline=None)

@@ -1,0 +1,198 @@
+"""Running handlers: a bounded number of records at once, each to its end, none silently dropped.
+
+A worker is a task that lives as long as something may start: it takes the next record in turn, handles it, takes the
+next. There are never more workers than the bound, and none while there is nothing to do.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiokafka.structs import TopicPartition
+
+from connector.kafka.consumer_facts import Completed, ConsumerObserver, Defective, Drained, Held
+from connector.kafka.lanes import Lanes
+from connector.kafka.record import Handler, OnDefect, Record
+
+TURNS_BETWEEN_YIELDS = 32
+"""Handlers that never wait would keep the loop for themselves: no heartbeat, no commit, no poll."""
+
+CANCEL_GRACE = 2.0
+"""Seconds a cancelled handler has to clean up before it is left behind."""
+
+
+class HandlerCancelled(Exception):
+    """Stands for a CancelledError that nobody asked for: something inside the handler was cancelled, not it."""
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Seconds between attempts: doubling from *first* to *cap*, spread by half so that processes do not fall in step."""
+
+    first: float = 0.5
+    cap: float = 30.0
+
+    def after(self, attempt: int, chance: float) -> float:
+        """The wait after *attempt* (from 1) failed; *chance* is uniform in [0, 1)."""
+        return min(self.cap, self.first * 2.0 ** min(attempt - 1, 30)) * (0.5 + chance / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A record on its way through a handler, with what is needed to complete it."""
+
+    record: Record
+    partition: TopicPartition
+    epoch: int
+    lane: str
+    size: int
+
+
+class Workers:
+    """Handles flights; one that ends is handed to *landed*.
+
+    Args:
+        handler: Called once per flight.
+        on_defect: Called when the handler raised, until it returns.
+        landed: Told about each flight whose handler (or defect handler) returned.
+        failed: Told when a worker itself breaks; it is a bug here and the consumer must not go on.
+        lane_concurrency: Flights of one lane at once.
+        concurrency: Flights at once.
+        chance: Uniform in [0, 1), for the spread of waits.
+    """
+
+    def __init__(
+        self,
+        *,
+        handler: Handler,
+        on_defect: OnDefect,
+        landed: Callable[[Flight], None],
+        failed: Callable[[BaseException], None],
+        lane_concurrency: int,
+        concurrency: int,
+        observer: ConsumerObserver,
+        backoff: Backoff,
+        chance: Callable[[], float],
+    ) -> None:
+        self._handler = handler
+        self._on_defect = on_defect
+        self._landed = landed
+        self._failed = failed
+        self._concurrency = concurrency
+        self._observer = observer
+        self._backoff = backoff
+        self._chance = chance
+        self._lanes: Lanes[Flight] = Lanes(lane_concurrency)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count(1)
+        self._in_flight = 0
+        self._size = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Records in a handler now."""
+        return self._in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Records that were submitted and not begun."""
+        return self._lanes.waiting
+
+    @property
+    def size(self) -> int:
+        """Bytes of all records held, begun or not."""
+        return self._size
+
+    def submit(self, flight: Flight) -> None:
+        """Queues *flight* in its lane; `dispatch` starts it."""
+        self._size += flight.size
+        self._lanes.put(flight.lane, flight)
+
+    def dispatch(self) -> None:
+        """Starts workers for what may run, within the bound."""
+        for _ in range(min(self._lanes.runnable, self._concurrency - len(self._tasks))):
+            task = asyncio.create_task(self._work(), name=f"kafka-worker-{next(self._numbers)}")
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def drop_waiting(self) -> None:
+        """Forgets what was not begun: it will be read again, here or elsewhere."""
+        for flight in self._lanes.clear():
+            self._size -= flight.size
+
+    async def drain(self, deadline: float) -> Drained:
+        """Waits up to *deadline* seconds for what is in flight, then cancels the rest. Nothing new begins."""
+        began = time.monotonic()
+        self.drop_waiting()
+        in_flight = self._in_flight
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=deadline)
+        abandoned = self._in_flight
+        await self.cancel()
+        return Drained(in_flight, abandoned, time.monotonic() - began)
+
+    async def cancel(self) -> None:
+        """Cancels what is in flight; a handler that ignores it is left behind after a grace (its result is stale)."""
+        self.drop_waiting()
+        cancelled = set(self._tasks)
+        for task in cancelled:
+            task.cancel()
+        if cancelled:
+            await asyncio.wait(cancelled, timeout=CANCEL_GRACE)
+
+    async def _work(self) -> None:
+        for turn in itertools.count(1):
+            flight = self._lanes.take()
+            if flight is None:
+                return
+            self._in_flight += 1
+            try:
+                await self._fly(flight)
+            finally:
+                self._in_flight -= 1
+                self._size -= flight.size
+                self._lanes.done(flight.lane)
+            if turn % TURNS_BETWEEN_YIELDS == 0:
+                await asyncio.sleep(0)
+
+    async def _fly(self, flight: Flight) -> None:
+        began = time.monotonic()
+        try:
+            await self._handler(flight.record)
+        except asyncio.CancelledError:
+            if _being_cancelled():
+                raise
+            await self._bury(flight.record, HandlerCancelled("the handler was cancelled from within"))
+        except Exception as error:  # noqa: BLE001 -- whatever a handler raises is a defect of that record only
+            await self._bury(flight.record, error)
+        self._landed(flight)
+        self._observer(Completed(flight.record, time.monotonic() - began))
+
+    async def _bury(self, record: Record, error: Exception) -> None:
+        """Hands the record to the defect handler until it has it.
+
+        Meanwhile the record keeps its place in flight: when dead letters cannot be written, the line stops by itself
+        instead of piling up records that have nowhere to go.
+        """
+        self._observer(Defective(record, error))
+        for attempt in itertools.count(1):
+            try:
+                await self._on_defect(record, error)
+            except Exception as failure:  # noqa: BLE001 -- the record is held whatever went wrong
+                wait = self._backoff.after(attempt, self._chance())
+                self._observer(Held(record, attempt, wait, failure))
+                await asyncio.sleep(wait)
+            else:
+                return
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
