@@ -55,11 +55,11 @@ class People:
         gap = ""
         for key in IDENTITY_KEYS:
             if key in self.identity:
-                pieces += [repeat(gap), _escaped(key, self.identity[key])]
+                pieces += [repeat(gap, self.size), _escaped(key, self.identity[key])]
                 gap = ""
             gap += _END
-        pieces.append(repeat(gap))
-        return [hash(text) & DIGEST_MASK for text in map("".join, zip(*pieces, strict=False))]
+        pieces.append(repeat(gap, self.size))
+        return [hash(text) & DIGEST_MASK for text in map("".join, zip(*pieces, strict=True))]
 
     def rows(self) -> Iterator[dict[str, object]]:
         """Each row as an object of its non-empty identity cells and its attributes."""

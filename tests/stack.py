@@ -135,4 +135,4 @@ def running(home: Path, *arguments: str) -> Iterator[Stack]:
         assert up.code == 0, f"{up.out}\n{up.err}\n{stack.logs()}"
         yield stack
     finally:
-        stack.fbc("dev", "down", timeout=60)
+        stack.fbc("dev", "down", "--wipe", timeout=60)

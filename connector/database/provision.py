@@ -57,7 +57,8 @@ def provision(admin: SecretStr, roles: Sequence[ServiceRole]) -> list[str]:
 
     Raises:
         AddressError: The admin DSN cannot be used.
-        ProvisionError: A role's DSN names another database, or the server cannot be reached or refuses.
+        ProvisionError: A role's DSN names another database, another service's role or one with too much power; or the
+            server cannot be reached or refuses.
     """
     url = parse(admin)
     for role in roles:
@@ -66,6 +67,8 @@ def provision(admin: SecretStr, roles: Sequence[ServiceRole]) -> list[str]:
                 f"the DSN of {role.schema} names database {role.database!r}, the administrator's {url.database!r}: "
                 "use one database for all"
             )
+    if len({role.name for role in roles}) != len(roles):
+        raise ProvisionError("two services' DSNs name the same role: each needs its own, or it could read the others'")
     with _transaction(url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [TURN_KEY])
         return [line for role in roles for line in _ensure(connection, role)]
@@ -94,9 +97,12 @@ def _ensure(connection: psycopg.Connection[Any], role: ServiceRole) -> Iterator[
     if not _exists(connection, "SELECT FROM pg_roles WHERE rolname = %s", role.name):
         connection.execute(sql.SQL("CREATE ROLE {}").format(name))
         yield f"role {role.name}"
-    connection.execute(
-        sql.SQL("ALTER ROLE {} LOGIN NOCREATEDB NOCREATEROLE PASSWORD {}").format(name, _verifier(connection, role))
-    )
+    elif _exists(connection, "SELECT FROM pg_roles WHERE rolname = %s AND (rolsuper OR rolcreaterole)", role.name):
+        raise ProvisionError(
+            f"role {role.name} may do more than own {role.schema}: a service that is taken over must not take the rest "
+            "with it; name another role in its DSN"
+        )
+    connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, _verifier(connection, role)))
     if not _exists(connection, "SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper"):
         # Giving a schema to somebody needs membership; only a superuser may do it without.
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))

@@ -234,7 +234,7 @@ def read_me() -> GraphRequest:
 
 
 def debug_token(token: str) -> GraphRequest:
-    """What a token is worth. A GET sent as POST with `method=GET`, because the token to inspect must not stand in a URL.
+    """What a token is worth. A GET sent as POST with `method=GET`, because the token must not stand in a URL.
 
     Graph takes the method from that parameter (observed with DELETE; Meta's older SDKs did so for every call). The
     credentials of this call are the app's own (`app_id|app_secret`), without a proof.

@@ -1,8 +1,9 @@
 """What to do about a call that did not succeed: one table, keyed by (code, subcode). Pure.
 
 Sources: Meta's Graph and Marketing API error references, recorded traffic, and what six open connectors do. Where
-those contradict each other the row's comment says how it was decided. `is_transient: true` means retry whatever the code says,
-except where a person or a pause is named. What is not in the table is Unknown, and unknown is never delivered.
+those contradict each other the row's comment says how it was decided. `is_transient: true` turns Impossible and
+Unknown into a retry; a person, a pause or a split that the code names stays. What is not in the table is Unknown, and
+unknown is never delivered.
 """
 
 from dataclasses import dataclass

@@ -64,8 +64,6 @@ def decode(metadata: str, base: int) -> int:
 
 
 def _raw(metadata: str) -> bytes:
-    if len(metadata) > MAX_CHARACTERS:
-        raise UnreadableBitmap(f"it has {len(metadata)} characters, we write at most {MAX_CHARACTERS}")
     try:
         return base64.b64decode(metadata + "=" * (-len(metadata) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

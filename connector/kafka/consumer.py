@@ -18,21 +18,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from connector.kafka.bitmap import UnreadableBitmap, decode
 from connector.kafka.committed import committed_offsets
 from connector.kafka.committing import CommitResult, Committer
-from connector.kafka.connection import connection_arguments
+from connector.kafka.consumer_config import STOP_TIMEOUT, Tuning, client_arguments
 from connector.kafka.consumer_facts import (
     Assigned,
     BitmapIgnored,
-    ConsumerFact,
     ConsumerObserver,
     MembershipLost,
     Paused,
@@ -42,56 +39,20 @@ from connector.kafka.consumer_facts import (
     Rewound,
     Stale,
 )
+from connector.kafka.consumer_logging import log_fact
 from connector.kafka.offsets import PartitionTracker
-from connector.kafka.pressure import Load, Pressure, Watermarks
+from connector.kafka.pressure import Load, Pressure
 from connector.kafka.record import Handler, OnDefect, Record
-from connector.kafka.workers import Backoff, Flight, Workers
+from connector.kafka.workers import Flight, Workers
 from connector.runtime.settings import KafkaSettings
 
 __all__ = ["ConcurrentConsumer", "ConsumerError", "Handler", "OnDefect", "Record", "Tuning"]
 
-log = structlog.get_logger()
-
-MIN_REBALANCE_TIMEOUT = 60.0
-STOP_TIMEOUT = 10.0
 STALE_POLL = 60.0
 
 
 class ConsumerError(Exception):
     """Raised by `run` when the group cannot be joined; the text names group, topics and broker."""
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What rarely needs another value; seconds unless said otherwise.
-
-    Attributes:
-        poll: How long one poll waits for records.
-        poll_records: Records per poll at most.
-        max_poll_interval: Without a poll for so long the member leaves its group.
-        join: How long joining may take, including other members' drains.
-        commit_every: Between commits while something was finished.
-        commit_after: Records finished that make a commit due earlier.
-        commit_gap: Between two commits at least, however much is finished.
-        commit_within: A commit's time-out.
-        commit_floor: What a last commit gets even when the drain has used up its deadline.
-        committed_within: How long reading back the committed offsets may take.
-        held: Waits of a record whose defect handler raises.
-        marks: Bounds of what is held.
-    """
-
-    poll: float = 0.2
-    poll_records: int = 500
-    max_poll_interval: float = 300.0
-    join: float = 180.0
-    commit_every: float = 1.0
-    commit_after: int = 500
-    commit_gap: float = 0.1
-    commit_within: float = 10.0
-    commit_floor: float = 5.0
-    committed_within: float = 10.0
-    held: Backoff = field(default_factory=Backoff)
-    marks: Watermarks = field(default_factory=Watermarks)
 
 
 @dataclass
@@ -105,10 +66,6 @@ class _Assignment:
     """Set when records may be taken, and again (closed) when they no longer may: whoever waits must look again."""
 
 
-def _unobserved(_fact: ConsumerFact) -> None:
-    """For those who do not listen."""
-
-
 class ConcurrentConsumer:
     """A member of a consumer group that handles many records at once.
 
@@ -118,12 +75,12 @@ class ConcurrentConsumer:
         group: Consumer group.
         handler: Called once per record. It bounds its own waits: nothing here ends a handler that hangs, except a
             rebalance or the end of the process.
-        lane_of: The lane of a record: records of one lane are begun in order. Must not raise.
+        lane_of: The lane of a record: records of one lane are begun in order.
         lane_concurrency: Records of one lane in flight at once; 1 keeps a lane strictly in order.
         concurrency: Records in flight at once.
         on_defect: Called with the record and what the handler raised; when it raises too, the record is held and this
             is called again with back-off.
-        observer: Told what happens, see `consumer_facts.py`.
+        observer: Told what happens, see `consumer_facts.py`; by default that goes to the log.
         clock: Monotonic seconds.
         chance: Uniform in [0, 1).
     """
@@ -139,7 +96,7 @@ class ConcurrentConsumer:
         lane_concurrency: int,
         concurrency: int,
         on_defect: OnDefect,
-        observer: ConsumerObserver = _unobserved,
+        observer: ConsumerObserver = log_fact,
         tuning: Tuning | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
@@ -218,7 +175,7 @@ class ConcurrentConsumer:
             ConsumerError: The group could not be joined in time.
             KafkaError: The broker refuses us for good, or a part of this broke; to be restarted by a supervisor.
         """
-        self._client = AIOKafkaConsumer(**self._arguments())
+        self._client = AIOKafkaConsumer(**client_arguments(self._settings, self._group, self._tuning))
         self._committer = Committer(self._client, self._observer)
         self._client.subscribe(list(self._topics), listener=_Listener(self._on_revoked, self._on_assigned))
         try:
@@ -241,10 +198,12 @@ class ConcurrentConsumer:
                 return True
             if stopping.done():
                 return False
+            raise ConsumerError(f"group {self._group} was not joined within {self._tuning.join:.0f} s")
+        except UnknownTopicOrPartitionError as error:
             raise ConsumerError(
-                f"group {self._group} was not joined within {self._tuning.join:.0f} s: are {self._settings.bootstrap}"
-                f" and the topics {', '.join(self._topics)} there?"
-            )
+                f"not all of the topics {', '.join(self._topics)} exist on {self._settings.bootstrap}:"
+                " `fbc topics ensure` creates them"
+            ) from error
         finally:
             for task in (starting, stopping):
                 task.cancel()
@@ -264,30 +223,6 @@ class ConcurrentConsumer:
                 watching.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None  # one part broke; the others were only cancelled for it
-
-    def _arguments(self) -> dict[str, Any]:
-        """The client's configuration; the reasons are traps that were met, most of them in its issue tracker."""
-        rebalance = max(
-            MIN_REBALANCE_TIMEOUT, self._settings.drain_deadline + self._tuning.commit_within + STOP_TIMEOUT
-        )
-        session = self._settings.session_timeout
-        return {
-            **connection_arguments(self._settings, self._group),
-            "group_id": self._group,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",  # anything else skips records that were never read
-            "isolation_level": "read_committed",  # upstream may use transactions; without them it costs nothing
-            "partition_assignment_strategy": (StickyPartitionAssignor,),  # one only: with two, each joins (PR 1168)
-            "session_timeout_ms": int(session * 1_000),
-            "heartbeat_interval_ms": int(min(3.0, session / 3) * 1_000),
-            "rebalance_timeout_ms": int(rebalance * 1_000),  # its default is the session's: too short to drain
-            "request_timeout_ms": int((rebalance + 10) * 1_000),  # applies to joining, which lasts as long as a drain
-            "max_poll_interval_ms": int(self._tuning.max_poll_interval * 1_000),
-            "fetch_max_bytes": 8 << 20,
-            "max_partition_fetch_bytes": 256 << 10,  # pausing throws away what was prefetched
-            "fetch_max_wait_ms": 500,
-            "metadata_max_age_ms": 60_000,
-        }
 
     # Records
 
@@ -343,7 +278,14 @@ class ConcurrentConsumer:
             message.value,
             tuple((name, value or b"") for name, value in message.headers),  # a header's value may be null
         )
-        return Flight(record, partition, epoch, self._lane_of(record), record.size)
+        return Flight(record, partition, epoch, self._lane(record), record.size)
+
+    def _lane(self, record: Record) -> str:
+        """A record without a lane goes to its handler all the same: if it ended the loop, it would do so for ever."""
+        try:
+            return self._lane_of(record)
+        except Exception:  # noqa: BLE001 -- whatever is wrong with the record, its handler meets it too and reports it
+            return f"{record.topic}/{record.partition}"
 
     def _landed(self, flight: Flight) -> None:
         tracker = self._assignment.trackers.get(flight.partition)
@@ -356,11 +298,12 @@ class ConcurrentConsumer:
 
     async def _observe_positions(self) -> None:
         """Moves the base over transaction markers and other gaps at the end of idle partitions."""
-        for partition, tracker in tuple(self._assignment.trackers.items()):
-            if tracker.in_flight or not tracker.position:
-                continue
-            with suppress(TimeoutError, KafkaError):
-                async with asyncio.timeout(self._tuning.poll):
+        if not self._assignment.open:
+            return  # the client's position may be ahead of what was admitted
+        idle = [(name, tracker) for name, tracker in self._assignment.trackers.items() if not tracker.in_flight]
+        with suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(self._tuning.poll):
+                for partition, tracker in idle:
                     tracker.observed_position(await self._client.position(partition))
 
     def _press(self) -> None:

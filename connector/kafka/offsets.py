@@ -66,7 +66,6 @@ class PartitionTracker:
             return False
         self._position = offset + 1
         if self._was_restored(offset):
-            self._version += 1
             return False
         self._in_flight[offset] = None
         return True

@@ -29,7 +29,7 @@ class HandlerCancelled(Exception):
 
 @dataclass(frozen=True)
 class Backoff:
-    """Seconds between attempts: doubling from *first* to *cap*, spread by half so that processes do not fall in step."""
+    """Seconds between attempts: doubling from *first* to *cap*, spread so that processes do not fall in step."""
 
     first: float = 0.5
     cap: float = 30.0

@@ -178,7 +178,7 @@ class MetaApi:
         if _may_have_created(answer):
             return Unanswered(_label(answer))
         try:
-            return self._read(CreatedAudience, request, answer, account, impossible=Code.AUDIENCE_NAME_REFUSED).id
+            return self._read(CreatedAudience, request, answer, account, impossible=_why_not_created(answer)).id
         except _Unreadable as error:
             return Unanswered(str(error))
 
@@ -251,6 +251,15 @@ def _meaning(trouble: Trouble, impossible: Code) -> Code:
     """An ended API version concerns every call alike: it must not be told to a customer as a fault of theirs."""
     ended = isinstance(trouble, Impossible) and trouble.reason == "version_ended"
     return Code.GRAPH_UNAVAILABLE if ended else impossible
+
+
+def _why_not_created(answer: Answer) -> Code:
+    """Of what a create sends only the name is the customer's, so a refused parameter is the name.
+
+    Except when Meta does not know the ad account itself (100/33): then access to it is gone. Pure.
+    """
+    refused_parameter = isinstance(answer, protocol.Refusal) and answer.error.code == 100 and answer.error.subcode != 33
+    return Code.AUDIENCE_NAME_REFUSED if refused_parameter else Code.PERMISSION_MISSING
 
 
 def _may_have_created(answer: Answer) -> bool:

@@ -23,7 +23,6 @@ class Code(StrEnum):
     AUDIENCE_OF_OTHER_ACCOUNT = "audience_of_other_account"
     AUDIENCE_NOT_CUSTOM = "audience_not_custom"
     AUDIENCE_NAME_REFUSED = "audience_name_refused"
-    AUDIENCE_REFUSED = "audience_refused"
     GRAPH_UNAVAILABLE = "graph_unavailable"
     THROTTLED = "throttled"
     BUSY = "busy"

@@ -1,13 +1,14 @@
 """ingest put together: read top to bottom. The only place that names concrete classes."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 
 import aiohttp
-from connector.kafka.consumer import ConcurrentConsumer, Record
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from connector.database import engine as database
+from connector.kafka.consumer import ConcurrentConsumer, Record
 from connector.kafka.producer import EventProducer
 from connector.kafka.topics import DELIVERIES, PROFILES
 from connector.objects.stores import open_stores
@@ -33,6 +34,9 @@ from services.ingest.sweeping import Sweep
 NAME = "ingest"
 DELIVERIES_GROUP = "fbc-ingest-deliveries"
 PROFILES_GROUP = "fbc-ingest-profiles"
+PROFILES_IN_FLIGHT = 8
+POLL_SILENCE = 60.0
+"""Seconds without a poll after which a consumer is not alive any more."""
 
 
 async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
@@ -114,7 +118,7 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
             handler=profile_intake.handle,
             lane_of=lane,
             lane_concurrency=1,
-            concurrency=8,
+            concurrency=PROFILES_IN_FLIGHT,
             on_defect=profile_intake.bury_defect,
         )
 
@@ -149,10 +153,11 @@ def _health(engine: AsyncEngine, *consumers: ConcurrentConsumer) -> Health:
     """Alive while both poll loops turn; ready when the ledger answers and both groups have been joined."""
 
     async def polling() -> bool:
-        return all(consumer.polling for consumer in consumers)
+        oldest = time.monotonic() - POLL_SILENCE
+        return all(consumer.last_poll_at is None or consumer.last_poll_at > oldest for consumer in consumers)
 
     async def assigned() -> bool:
-        return all(consumer.assignment_known for consumer in consumers)
+        return all(consumer.assigned is not None for consumer in consumers)
 
     async def ledger() -> bool:
         return await database.answers(engine)

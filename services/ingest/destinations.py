@@ -81,9 +81,9 @@ def decipher(profile_id: UUID, status: int, headers: Mapping[str, str], body: by
         return _resolved(profile_id, body)
     problem = _problem(body)
     if problem is not None and (status, problem.code) in REFUSALS:
-        return Refused(reason(problem.code, problem.message, problem.advice))
+        return Refused(reason(problem.code, problem.message, problem.advice or None))
     if problem is not None and status == WAITS_STATUS:
-        return Waits(reason(problem.code, problem.message, problem.advice))
+        return Waits(reason(problem.code, problem.message, problem.advice or None))
     code = problem.code if problem is not None else "unreadable"
     raise TryLater("auth_unavailable", f"auth answered {status} ({code})", _retry_after(headers))
 

@@ -15,7 +15,7 @@ from services.ingest.accept import CONFLICT_CODE, Acceptor, conflict_message
 from services.ingest.deadletters import DeadLetters, KafkaRecord
 from services.ingest.deliveries import Acceptance, Conflict, Known, Recorded
 from services.ingest.facts import PlanningGivenUp, PlanningPostponed
-from services.ingest.holding import Holding, Stopped, Unrecordable, pause
+from services.ingest.holding import Holding, Stopped, Unrecordable, leave_unfinished, pause
 from services.ingest.patience import Patience, TryLater
 from services.ingest.planning import Planner
 
@@ -60,7 +60,7 @@ class Intake:
         try:
             await self._handle(record)
         except Stopped:
-            raise asyncio.CancelledError from None
+            await leave_unfinished()
 
     async def bury_defect(self, record: KafkaRecord, error: Exception) -> None:
         """Puts aside a record our own code broke on; the error's text may quote data and stays out of the letter."""

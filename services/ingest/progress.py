@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import structlog
+from aiokafka.errors import KafkaError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from connector.database import engine as database
@@ -31,6 +33,9 @@ from services.ingest.stream import outcome_stream
 
 NAME = "progress"
 STOP_TIMEOUT = 20.0
+COMMIT_TIMEOUT = 5.0
+
+log = structlog.get_logger()
 
 
 async def serve(settings: ProgressSettings, stop: asyncio.Event) -> None:
@@ -66,8 +71,22 @@ async def _run(stream: Any, stop: asyncio.Event) -> None:
         if not stop.is_set():
             raise RuntimeError("the outcome stream ended by itself") from stream.crash_reason
     finally:
+        await _commit(stream)
         async with asyncio.timeout(STOP_TIMEOUT):
             await stream.stop()
+
+
+async def _commit(stream: Any) -> None:
+    """Commits what was acknowledged since the last regular commit, so that a clean stop repeats nothing.
+
+    Faust does so only where it also waits for what is not acknowledged, for ever (`stream_wait_empty`). When the broker
+    does not answer, the next process reads those outcomes again and finds them applied.
+    """
+    try:
+        async with asyncio.timeout(COMMIT_TIMEOUT):
+            await stream.consumer.commit()
+    except (KafkaError, TimeoutError) as error:
+        log.warning("progress.commit_failed", error=type(error).__name__)
 
 
 def _health(stream: Any, engine: AsyncEngine) -> Health:

@@ -18,7 +18,7 @@ from services.ingest.clock import Clock
 from services.ingest.deadletters import DeadLetters, KafkaRecord
 from services.ingest.emission import Emission
 from services.ingest.facts import WaitingReleased
-from services.ingest.holding import Holding, Stopped, Unrecordable, pause
+from services.ingest.holding import Holding, Stopped, Unrecordable, leave_unfinished, pause
 from services.ingest.patience import Patience, TryLater
 from services.ingest.publication import delivery_record
 from services.ingest.status import StatusPublisher
@@ -122,7 +122,7 @@ class ProfileIntake:
         try:
             await self._handle(record)
         except Stopped:
-            raise asyncio.CancelledError from None
+            await leave_unfinished()
 
     async def bury_defect(self, record: KafkaRecord, error: Exception) -> None:
         """Puts aside a record our own code broke on."""

@@ -8,24 +8,27 @@ from contextlib import AsyncExitStack
 import aiohttp
 
 from connector.graph.client import GraphClient
-from connector.kafka.consumer import ConcurrentConsumer, Record
+from connector.kafka.consumer import ConcurrentConsumer
 from connector.kafka.producer import EventProducer
+from connector.kafka.record import Record
 from connector.kafka.topics import CHUNKS
 from connector.objects.stores import open_stores
 from connector.runtime.identity import ServiceSigner
 from connector.runtime.process import supervise
 from connector.runtime.web import Health, application, serving
 from connector.telemetry import Telemetry
+from services.uploader.dead import DeadLetters
 from services.uploader.deliver import Deliverer
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
+from services.uploader.producing import PatientProducer
 from services.uploader.settings import UploaderSettings
 from services.uploader.settle import Settler
 from services.uploader.upload import Uploads
 
 NAME = "uploader"
 GROUP = "fbc-uploader"
-QUEUED_PER_PLACE = 4
+HANDLED_PER_CALL = 4
 """Records in hand for each call in flight: a throttled account's waiting chunks must not starve the others."""
 
 
@@ -42,29 +45,39 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
 
         governor = Governor()
-        settler = Settler(producer, settings.kafka.topic_prefix, telemetry, chance=chance)
+        patient = PatientProducer(producer, telemetry, chance)
+        prefix = settings.kafka.topic_prefix
+        settler = Settler(patient, DeadLetters(patient, prefix), prefix, telemetry)
+        uploads = Uploads(
+            graph=graph,
+            governor=governor,
+            telemetry=telemetry,
+            workers=workers,
+            version=settings.graph.version,
+            chance=chance,
+        )
         deliverer = Deliverer(
             leases=Leases(session, settings.auth.url, ServiceSigner.from_settings(settings.identity), telemetry),
             stores=stores,
-            uploads=Uploads(graph, governor, telemetry, settings.graph, chance=chance),
+            uploads=uploads,
             governor=governor,
             settler=settler,
             telemetry=telemetry,
             workers=workers,
-            concurrency=settings.upload.concurrency,
+            bounds=settings.upload,
             retry=settings.retry,
             stop=stop,
             chance=chance,
         )
         chunks = ConcurrentConsumer(
             settings.kafka,
-            topics=[CHUNKS.full_name(settings.kafka.topic_prefix)],
+            topics=[CHUNKS.full_name(prefix)],
             group=GROUP,
             handler=deliverer.handle,
             lane_of=lane,
             lane_concurrency=settings.upload.lane_concurrency,
-            concurrency=settings.upload.concurrency * QUEUED_PER_PLACE,
-            on_defect=settler.bury_defect,
+            concurrency=settings.upload.concurrency * HANDLED_PER_CALL,
+            on_defect=settler.defect,
         )
         app = application(_health(chunks), telemetry.registry)
         async with serving(app, settings.http):
@@ -77,10 +90,12 @@ def lane(record: Record) -> str:
 
 
 def _health(chunks: ConcurrentConsumer) -> Health:
-    async def assigned() -> bool:
-        return chunks.assignment_known
+    """Live while the poll loop turns; ready when the group has given its partitions out, perhaps to other processes."""
 
     async def polling() -> bool:
         return chunks.polling
+
+    async def assigned() -> bool:
+        return chunks.assignment_known
 
     return Health(live={"poll loop": polling}, ready={"assignment": assigned})

@@ -23,6 +23,8 @@ class NeedsPerson:
     cause: str
     scope: str
     advice: str
+    calls: int = 0
+    fbtrace_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,23 @@ class Lost:
     code: str
     message: str
     kind: str = "impossible"
+    calls: int = 0
+    fbtrace_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Again:
-    """Trouble that passes: another attempt, unless they are spent. `slow` asks for the longest pause."""
+    """Trouble that passes: another attempt, unless they are spent.
+
+    `not_before` is how many seconds the other side asked for. `unknown` is an answer nobody has described: it gets one
+    slow attempt more, whatever number of attempts there are.
+    """
 
     reason: str
     code: str
     message: str
-    slow: bool = False
-    last: bool = False
+    not_before: float = 0.0
+    unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,3 +63,4 @@ class Paused:
 
 Attempt = Arrived | NeedsPerson | Lost | Again | Paused
 Ending = Arrived | NeedsPerson | Lost
+Failed = NeedsPerson | Lost | Again | Paused

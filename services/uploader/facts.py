@@ -152,6 +152,21 @@ class PoisonBuried(Fact):
 
 
 @dataclass(frozen=True)
+class ProduceHeld(Fact):
+    """Kafka did not acknowledge an outcome or a dead letter; its record is held until it does."""
+
+    name: ClassVar[str] = "produce.held"
+    level: ClassVar[int] = logging.WARNING
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("fbc_uploader_produce_held_total", "writes that Kafka did not acknowledge", labels=("topic",)),
+    )
+    topic: str
+    failures: int
+    seconds: float
+    error: str
+
+
+@dataclass(frozen=True)
 class LeaseTaken(Fact):
     """A token was leased for a destination."""
 

@@ -1,59 +1,53 @@
-"""Telling what became of a chunk: outcomes and dead letters, acknowledged by Kafka before an offset completes."""
+"""Telling what became of a chunk: one outcome each, acknowledged by Kafka before the offset completes."""
 
-import asyncio
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from connector.kafka.consumer import Record
-from connector.kafka.events import Encoded, PoisonEvent, encode
-from connector.kafka.headers import Failure, child_traceparent, failure_headers, text, traceparent
-from connector.kafka.producer import EventProducer, ProduceError, RecordTooLarge
-from connector.kafka.topics import CHUNKS_DLQ, OUTCOMES
+import structlog
+
+from connector.kafka.events import PoisonEvent, decode, encode
+from connector.kafka.headers import child_traceparent, text, traceparent
+from connector.kafka.record import Record
+from connector.kafka.topics import OUTCOMES
 from connector.telemetry import Telemetry
 from connector.telemetry.logs import redact_text
-from schemas.events import ChunkCounts, ChunkReady, ChunkSettled, Dead, Delivered, Outcome, Reject, Waiting
-from schemas.registry import CHUNK_SETTLED
-from services.uploader.endings import Arrived, Lost, NeedsPerson
+from schemas.events import ChunkCounts, ChunkReady, ChunkSettled, Dead, Delivered, Outcome, Waiting
+from schemas.registry import CHUNK_READY, CHUNK_SETTLED
+from services.uploader.dead import DeadLetters
+from services.uploader.endings import Arrived, Ending, Lost, NeedsPerson
 from services.uploader.facts import ChunkDelivered, ChunkDied, ChunkWaits, PoisonBuried
-from services.uploader.retrying import RetryPolicy
+from services.uploader.producing import PatientProducer
+
+log = structlog.get_logger()
 
 SOURCE = "/fbc/uploader"
-PRODUCE_PAUSES = RetryPolicy(attempts=2**31, base=0.5, cap=10.0, total=float("inf"))
+MAX_TEXT = 512
+MAX_CODE = 64
 
 
 class Settler:
-    """Writes outcomes and dead letters. A produce that fails holds the record: nothing is skipped."""
+    """Writes outcomes and, for what is given up, the dead letter before it."""
 
     def __init__(
         self,
-        producer: EventProducer,
+        producer: PatientProducer,
+        dead_letters: DeadLetters,
         topic_prefix: str,
         telemetry: Telemetry,
-        *,
-        chance: Callable[[], float],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._producer = producer
-        self._prefix = topic_prefix
+        self._dead_letters = dead_letters
+        self._topic = OUTCOMES.full_name(topic_prefix)
         self._telemetry = telemetry
-        self._chance = chance
         self._now = now
 
     async def arrived(self, record: Record, chunk: ChunkReady, ending: Arrived, attempts: int, seconds: float) -> None:
         """Every record is accounted for."""
-        settled = self._settled(
-            chunk,
-            Delivered(),
-            ending.counts,
-            attempts,
-            calls=ending.calls,
-            reasons=ending.reject_reasons,
-            rejects=ending.rejects,
-            fbtrace_id=ending.fbtrace_id,
-        )
-        await self._publish(record, settled)
         counts = ending.counts
+        settled = self._settled(chunk, ending, Delivered(), counts, attempts)
+        reasons = {"reject_reasons": ending.reject_reasons, "rejects": ending.rejects}
+        await self._publish(record, settled.model_copy(update=reasons))
         self._telemetry.emit(
             ChunkDelivered(
                 chunk=chunk.chunk_id,
@@ -69,42 +63,46 @@ class Settler:
 
     async def waits(self, record: Record, chunk: ChunkReady, ending: NeedsPerson, attempts: int) -> None:
         """The chunk waits for a person: the ledger keeps it, and releases it when `scope` is mended."""
-        outcome = Waiting(cause=ending.cause, scope=ending.scope, advice=ending.advice[:512])
+        outcome = Waiting(cause=ending.cause, scope=ending.scope, advice=ending.advice[:MAX_TEXT])
         counts = ChunkCounts(records=chunk.records, waiting=chunk.records)
-        await self._publish(record, self._settled(chunk, outcome, counts, attempts))
+        await self._publish(record, self._settled(chunk, ending, outcome, counts, attempts))
         self._telemetry.emit(ChunkWaits(chunk.chunk_id, ending.cause, ending.scope))
 
     async def lost(self, record: Record, chunk: ChunkReady, ending: Lost, attempts: int) -> None:
-        """The chunk is given up: first the dead letter, then the outcome that speaks of it."""
-        message = redact_text(ending.message)[:512]
-        await self._bury(record, ending.kind, ending.code, message, attempts)
-        outcome = Dead(reason=ending.reason, code=ending.code[:64], message=message)
+        """The chunk is given up: first the letter, then the outcome that speaks of it."""
+        code, message = ending.code[:MAX_CODE], redact_text(ending.message)[:MAX_TEXT]
+        await self._dead_letters.bury(record, kind=ending.kind, code=code, message=message, attempts=attempts)
+        outcome = Dead(reason=ending.reason, code=code, message=message)
         counts = ChunkCounts(records=chunk.records, dead=chunk.records)
-        await self._publish(record, self._settled(chunk, outcome, counts, attempts))
-        self._telemetry.emit(ChunkDied(chunk.chunk_id, ending.reason, ending.code, message))
+        await self._publish(record, self._settled(chunk, ending, outcome, counts, attempts))
+        self._telemetry.emit(ChunkDied(chunk.chunk_id, ending.reason, code, message))
 
-    async def bury_poison(self, record: Record, error: PoisonEvent) -> None:
+    async def poison(self, record: Record, error: PoisonEvent) -> None:
         """Puts aside what is no chunk event; nobody waits for its outcome."""
-        await self._bury(record, "poison", error.code, str(error), 1)
-        self._telemetry.emit(PoisonBuried(record.topic, record.partition, record.offset, error.code, str(error)))
+        await self._aside(record, "poison", error.code, redact_text(str(error))[:MAX_TEXT])
 
-    async def bury_defect(self, record: Record, error: Exception) -> None:
+    async def defect(self, record: Record, error: Exception) -> None:
         """Puts aside a record our own code broke on; the error's text may quote data and stays out of the letter."""
-        message = "our own code failed on this record; the log of the uploader says where"
-        await self._bury(record, "defect", type(error).__name__, message, 1)
-        self._telemetry.emit(PoisonBuried(record.topic, record.partition, record.offset, type(error).__name__, message))
+        code, message = (
+            type(error).__name__[:MAX_CODE],
+            "our own code failed on this record; the uploader's log says where",
+        )
+        log.error(
+            "uploader.defect", topic=record.topic, partition=record.partition, offset=record.offset, exc_info=error
+        )
+        try:
+            chunk = decode(CHUNK_READY, ChunkReady, record.value, record.headers)
+        except PoisonEvent:
+            await self._aside(record, "defect", code, message)
+        else:  # without an outcome its delivery would never end
+            await self.lost(record, chunk, Lost("defect", code, message, kind="defect"), attempts=1)
+
+    async def _aside(self, record: Record, kind: str, code: str, message: str) -> None:
+        await self._dead_letters.bury(record, kind=kind, code=code, message=message, attempts=1)
+        self._telemetry.emit(PoisonBuried(record.topic, record.partition, record.offset, code, message))
 
     def _settled(
-        self,
-        chunk: ChunkReady,
-        outcome: Outcome,
-        counts: ChunkCounts,
-        attempts: int,
-        *,
-        calls: int = 0,
-        reasons: dict[str, int] | None = None,
-        rejects: tuple[Reject, ...] = (),
-        fbtrace_id: str | None = None,
+        self, chunk: ChunkReady, ending: Ending, outcome: Outcome, counts: ChunkCounts, attempts: int
     ) -> ChunkSettled:
         return ChunkSettled(
             revision=chunk.revision,
@@ -114,11 +112,9 @@ class Settler:
             audience_id=chunk.audience_id,
             outcome=outcome,
             counts=counts,
-            reject_reasons=reasons or {},
-            rejects=rejects,
-            calls=calls,
+            calls=ending.calls,
             attempts=attempts,
-            fbtrace_id=fbtrace_id,
+            fbtrace_id=ending.fbtrace_id,
             settled_at=self._now(),
         )
 
@@ -137,43 +133,4 @@ class Settler:
                 traceparent(record.headers), str(settled.revision), f"settled/{settled.chunk_id}/{asked}"
             ),
         )
-        await self._written(OUTCOMES.full_name(self._prefix), event)
-
-    async def _bury(self, record: Record, kind: str, code: str, message: str, attempts: int) -> None:
-        """The original bytes and headers, and why it is here."""
-        now_ms = int(time.time() * 1_000)
-        headers = failure_headers(
-            record.headers,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            timestamp_ms=record.timestamp_ms,
-            failure=Failure(kind, code, message, attempts, now_ms, now_ms),
-        )
-        name = CHUNKS_DLQ.full_name(self._prefix)
-        try:
-            await self._written(name, Encoded(record.key or b"", record.value or b"", headers), record)
-        except RecordTooLarge:
-            # A record at Kafka's limit does not fit once the reasons are added. Holding it for ever would stop its
-            # partition, so the letter points back at it (origin-*).
-            omitted = ("value-omitted", str(len(record.value or b"")).encode())
-            await self._written(name, Encoded(record.key or b"", b"", (*headers, omitted)), record, value=None)
-
-    async def _written(
-        self, topic: str, event: Encoded, record: Record | None = None, value: bytes | None = b""
-    ) -> None:
-        """Writes until Kafka acknowledges. Cancelled when the process stops: then the record is read again."""
-        key = event.key if record is None else record.key
-        content = event.value if record is None else (record.value if value is not None else None)
-        attempt = 0
-        while True:
-            try:
-                await self._producer.send(topic, key, content, event.headers)
-            except RecordTooLarge:
-                raise
-            except ProduceError:
-                attempt += 1
-                ceiling = min(PRODUCE_PAUSES.cap, PRODUCE_PAUSES.base * 2 ** min(attempt, 10))
-                await asyncio.sleep(ceiling * (0.5 + self._chance() / 2))
-            else:
-                return
+        await self._producer.send(self._topic, event.key, event.value, event.headers)

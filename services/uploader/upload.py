@@ -4,10 +4,12 @@ A batch that Meta refuses as a whole is halved until the row it is refused for s
 others arrive. The number of calls that may take is capped: a batch of which every half is refused has another problem.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol, assert_never
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar, assert_never
 
 from connector.audience.payload import Batch
 from connector.audience.prepare import Prepared
@@ -36,13 +38,18 @@ from connector.graph.verdicts import (
     WaitScope,
     classify,
 )
-from connector.runtime.settings import GraphSettings
 from connector.telemetry import Telemetry
 from schemas.events import MAX_CHUNK_RECORDS, ChunkReady, Operation
-from services.uploader.endings import Again, Arrived, Attempt, Lost, NeedsPerson, Paused
+from services.uploader.endings import Again, Arrived, Attempt, Failed, Lost, NeedsPerson, Paused
 from services.uploader.facts import CallMade, ThrottleHeard, UnknownAnswer, VersionWarning
 from services.uploader.governor import Governor
-from services.uploader.reconciling import Mismatch, Reconciled, account, reconcile, split_budget
+from services.uploader.halving import Halving, most_calls
+from services.uploader.reconciling import Mismatch, Reconciled, SessionSoFar, account, reconcile, refused_row
+
+Result = TypeVar("Result")
+
+MAX_ROWS = MAX_CHUNK_RECORDS
+"""Rows in one call; a chunk whose records have several identifiers each may have more rows than records."""
 
 
 class Graph(Protocol):
@@ -53,6 +60,11 @@ class Graph(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """Meta refused the batch as a whole: halve it."""
+
+
 @dataclass
 class _Sending:
     """One attempt under way: what it may still do and what it has done."""
@@ -61,33 +73,46 @@ class _Sending:
     operation: MemberOperation
     credentials: Credentials
     attempt: int
-    budget: int
+    most_calls: int
     calls: int = 0
     sessions: int = 0
     fbtrace_id: str | None = None
     parts: list[Reconciled] = field(default_factory=list)
 
-
-Failed = NeedsPerson | Lost | Again | Paused
+    def new_session(self) -> int:
+        """The id of the attempt's next session: derived, so that the same attempt, redelivered, names the same."""
+        self.sessions += 1
+        return session_id(self.chunk.chunk_id, self.chunk.audience_id, self.operation, self.attempt, self.sessions)
 
 
 class Uploads:
-    """Sends prepared chunks; what it hears about budgets goes to the governor at once."""
+    """Sends prepared chunks; what it hears about budgets goes to the governor at once.
+
+    Args:
+        graph: Where requests go.
+        governor: Hears the usage of every answer.
+        workers: Threads that encode bodies and search samples: arithmetic that must not stop heartbeats.
+        version: The Graph version asked for.
+        chance: Random numbers in [0, 1).
+        clock: Monotonic seconds, the same as the governor's.
+    """
 
     def __init__(
         self,
+        *,
         graph: Graph,
         governor: Governor,
         telemetry: Telemetry,
-        settings: GraphSettings,
-        *,
+        workers: Executor,
+        version: str,
         chance: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._graph = graph
         self._governor = governor
         self._telemetry = telemetry
-        self._settings = settings
+        self._workers = workers
+        self._version = version
         self._chance = chance
         self._clock = clock
 
@@ -96,51 +121,84 @@ class Uploads:
         operation = member_operation(chunk.operation)
         if operation is None:
             return Lost("replace_not_supported", "replace", "replacing a whole audience is not supported")
-        batches = prepared.batch.split(MAX_CHUNK_RECORDS)
-        budget = len(batches) + split_budget(prepared.batch.rows)
-        sending = _Sending(chunk, operation, credentials, attempt, budget)
-        failed = await self._send_session(sending, batches)
+        batches = prepared.batch.split(MAX_ROWS)
+        cap = len(batches) - 1 + most_calls(prepared.batch.rows)
+        sending = _Sending(chunk, operation, credentials, attempt, cap)
+        failed = await self._send_all(sending, batches)
+        if isinstance(failed, NeedsPerson | Lost):
+            return replace(failed, calls=sending.calls, fbtrace_id=sending.fbtrace_id)
         if failed is not None:
             return failed
         counts, reasons, rejects = account(prepared, sending.parts)
         return Arrived(counts, reasons, rejects, sending.calls, sending.fbtrace_id)
 
-    async def _send_session(self, sending: _Sending, batches: list[Batch]) -> Failed | None:
-        """One upload session of *batches*. Its id is derived, so that the same attempt again names the same session."""
-        chunk = sending.chunk
-        number = session_id(chunk.chunk_id, chunk.audience_id, sending.operation, sending.attempt, sending.sessions)
-        sending.sessions += 1
+    async def _send_all(self, sending: _Sending, batches: list[Batch]) -> Failed | None:
+        """The chunk's session: its batches one after another; the halves of a refused one have their own sessions."""
+        number = sending.new_session()
         total = sum(batch.rows for batch in batches)
-        sent = 0
+        so_far = SessionSoFar()
         for index, batch in enumerate(batches):
-            sent += batch.rows
             session = Session(number, index + 1, last=index + 1 == len(batches), estimated_total=total)
-            failed = await self._send_batch(sending, batch, session, sent)
-            if failed is not None:
-                return failed
+            result = await self._send_batch(sending, batch, session, so_far)
+            match result:
+                case Reconciled():
+                    sending.parts.append(result)
+                    so_far = SessionSoFar(so_far.sent + batch.rows, so_far.invalid + result.invalid_rows)
+                case _Refused():
+                    failed = await self._isolate(sending, batch)
+                    if failed is not None:
+                        return failed
+                case _:
+                    return result
         return None
 
-    async def _send_batch(self, sending: _Sending, batch: Batch, session: Session, sent: int) -> Failed | None:
-        if sending.budget <= 0:
-            return Lost("split_exhausted", "split", "the batch is refused however it is halved")
-        sending.budget -= 1
+    async def _isolate(self, sending: _Sending, batch: Batch) -> Failed | None:
+        """Sends the halves of a refused *batch* until all its rows but those at fault have arrived."""
+        halving = Halving(batch)
+        halving.next()
+        self._note_fault(sending, halving.refused())
+        while (part := halving.next()) is not None:
+            session = Session(sending.new_session(), 1, last=True, estimated_total=part.rows)
+            result = await self._send_batch(sending, part, session, SessionSoFar())
+            match result:
+                case Reconciled():
+                    sending.parts.append(result)
+                    halving.taken()
+                case _Refused():
+                    self._note_fault(sending, halving.refused())
+                case _:
+                    return result
+        return None
+
+    @staticmethod
+    def _note_fault(sending: _Sending, row: Batch | None) -> None:
+        if row is not None:
+            sending.parts.append(refused_row(row))
+
+    async def _send_batch(
+        self, sending: _Sending, batch: Batch, session: Session, before: SessionSoFar
+    ) -> Reconciled | _Refused | Failed:
+        if sending.calls >= sending.most_calls:
+            return Lost("split_exhausted", "split", f"refused however it is halved, in {sending.calls} calls")
         sending.calls += 1
         answer = await self._call(sending, batch, session)
         match answer:
             case Success():
-                return self._taken(sending, batch, answer, sent)
+                return await self._taken(sending, batch, answer, before)
             case Refusal() | Garbled() | NoAnswer():
-                return await self._refused(sending, batch, answer)
+                return self._refused(sending, answer)
             case _:
                 assert_never(answer)
 
     async def _call(self, sending: _Sending, batch: Batch, session: Session) -> Answer:
         chunk = sending.chunk
-        request = users(chunk.audience_id, sending.operation, batch.payload(), session, batch.rows)
+        payload = await self._in_worker(batch.payload)
+        request = users(chunk.audience_id, sending.operation, payload, session, batch.rows)
         started = self._clock()
         answer = await self._graph.send(request, sending.credentials)
         meta = None if isinstance(answer, NoAnswer) else answer.meta
         if meta is not None:
+            sending.fbtrace_id = meta.request_id or sending.fbtrace_id
             self._governor.heard(chunk.ad_account_id, meta.usage, self._clock())
             self._check_version(meta)
         self._telemetry.emit(
@@ -156,32 +214,33 @@ class Uploads:
         )
         return answer
 
-    def _taken(self, sending: _Sending, batch: Batch, answer: Success, sent: int) -> Failed | None:
-        """A 200: a success only when its counts agree with what was sent."""
-        sending.fbtrace_id = answer.meta.request_id
+    async def _taken(
+        self, sending: _Sending, batch: Batch, answer: Success, before: SessionSoFar
+    ) -> Reconciled | Failed:
+        """A 200: a success only when it is a users reply, of our audience, and its counts agree."""
         reply = users_reply(answer.document)
         if reply is None:
             return Again("unreadable_reply", "reply", "Meta answered 200 with something else than a users reply")
-        result = reconcile(batch, reply, audience_id=sending.chunk.audience_id, sent_in_session=sent)
+        audience = sending.chunk.audience_id
+        result = await self._in_worker(lambda: reconcile(batch, reply, audience_id=audience, before=before))
         match result:
             case Reconciled():
-                sending.parts.append(result)
-                return None
-            case Mismatch(message, foreign):
-                if foreign:
-                    return Lost("wrong_audience", "reply", message, kind="isolation")
+                return result
+            case Mismatch(message, foreign=True):
+                return Lost("wrong_audience", "reply", message, kind="isolation")
+            case Mismatch(message):
                 return Again("count_mismatch", "reply", message)
             case _:
                 assert_never(result)
 
-    async def _refused(self, sending: _Sending, batch: Batch, answer: Refusal | Garbled | NoAnswer) -> Failed | None:
+    def _refused(self, sending: _Sending, answer: Refusal | Garbled | NoAnswer) -> _Refused | Failed:
+        """What the verdict on *answer* means for the chunk: the effects of the verdicts, one each."""
         chunk, code, message = sending.chunk, *described(answer)
-        if isinstance(answer, Refusal):
-            sending.fbtrace_id = answer.error.fbtrace_id
         verdict = classify(answer)
         match verdict:
             case RetryLater(reason):
-                return Again(reason, code, message)
+                asked = 0.0 if isinstance(answer, NoAnswer) else answer.meta.usage.regain_seconds
+                return Again(reason, code, message, not_before=asked)
             case Throttled():
                 seconds = self._governor.throttled(chunk.ad_account_id, verdict, self._clock(), self._chance())
                 self._telemetry.emit(ThrottleHeard(verdict.scope.value, chunk.ad_account_id, round(seconds, 1)))
@@ -189,29 +248,22 @@ class Uploads:
             case WaitForPerson(cause, scope, advice):
                 return NeedsPerson(cause, scope_name(scope, chunk), advice)
             case Split():
-                return await self._halved(sending, batch)
+                return _Refused()
             case Impossible(reason, advice):
                 return Lost(reason, code, f"{message}. {advice}")
             case Unknown(label):
                 self._telemetry.emit(UnknownAnswer(chunk.chunk_id, label))
-                return Again("unknown_answer", label, message, slow=True, last=sending.attempt > 1)
+                return Again("unknown_answer", label, message, unknown=True)
             case _:
                 assert_never(verdict)
 
-    async def _halved(self, sending: _Sending, batch: Batch) -> Failed | None:
-        if batch.rows == 1:
-            sending.parts.append(Reconciled(1, ((batch.record_of(0), batch.line_of(0)),)))
-            return None
-        for half in batch.halves():
-            failed = await self._send_session(sending, [half])
-            if failed is not None:
-                return failed
-        return None
-
     def _check_version(self, meta: Meta) -> None:
         served = meta.served_version
-        if meta.version_warning or (served is not None and served != self._settings.version):
-            self._telemetry.emit(VersionWarning(self._settings.version, served or "", meta.version_warning))
+        if meta.version_warning or (served is not None and served != self._version):
+            self._telemetry.emit(VersionWarning(self._version, served or "", meta.version_warning))
+
+    async def _in_worker(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._workers, work)
 
 
 def member_operation(operation: Operation) -> MemberOperation | None:

@@ -85,7 +85,7 @@ def run_auth(
     auth_emulator: Emulator,
     auth_secrets: tuple[Path, dict[str, Ed25519PrivateKey]],
 ) -> RunAuth:
-    """Starts auth as a process: `with run_auth(FBC_…="…") as (url, log)`."""
+    """Starts auth as a process, ready when the block begins."""
     folder, _ = auth_secrets
 
     @contextmanager

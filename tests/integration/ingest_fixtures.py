@@ -14,12 +14,8 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pydantic import SecretStr
-from sqlalchemy.engine import make_url
 
 from connector.database import engine as database
-from connector.database.migrations import Migrations
-from connector.database.provision import ServiceRole, provision
 from connector.kafka.admin import ensure
 from connector.kafka.producer import EventProducer
 from connector.objects.config import FolderStore
@@ -28,18 +24,14 @@ from connector.runtime.identity import ServiceSigner, ServiceVerifier
 from connector.runtime.settings import DatabaseSettings, KafkaSettings
 from embedded.kafka import KafkaCluster
 from embedded.postgres import Postgres
-from tests.integration.ingest_parts import MIGRATIONS, USED, Database, FakeAuth, Rig, serving_route
+from tests.integration.ingest_parts import USED, FakeAuth, Rig, migrated, serving_route
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def ingest_database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
-    """A PostgreSQL with ingest's role, schema and tables."""
+async def ingest_database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DatabaseSettings]:
+    """A PostgreSQL with ingest's role, schema and tables; the address of that role."""
     async with Postgres(tmp_path_factory.mktemp("ingest-db")) as server:
-        own = make_url(server.dsn).set(username="fbc_ingest", password=secrets.token_hex(8))
-        dsn = SecretStr(own.render_as_string(hide_password=False))
-        provision(SecretStr(server.dsn), [ServiceRole.of(dsn, "ingest")])
-        Migrations("ingest", MIGRATIONS).upgrade(dsn)
-        yield Database(server, DatabaseSettings(dsn=dsn, pool_size=10))
+        yield migrated(server)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -57,18 +49,18 @@ async def ingest_kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
 
 @pytest.fixture
-async def rig(ingest_database: Database, ingest_kafka: KafkaSettings, tmp_path: Path) -> AsyncIterator[Rig]:
+async def rig(ingest_database: DatabaseSettings, ingest_kafka: KafkaSettings, tmp_path: Path) -> AsyncIterator[Rig]:
     """Ingest's parts for one test."""
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     auth = FakeAuth(ServiceVerifier("auth", {"ingest": public}))
     async with AsyncExitStack() as stack:
         auth.url = await stack.enter_async_context(serving_route("/internal/v1/destinations", auth.destinations))
-        engine = database.create(ingest_database.settings, "ingest-test")
+        engine = database.create(ingest_database, "ingest-test")
         stack.push_async_callback(engine.dispose)
         yield Rig(
             kafka=ingest_kafka,
-            database=ingest_database.settings,
+            database=ingest_database,
             engine=engine,
             producer=await stack.enter_async_context(EventProducer(ingest_kafka, "ingest-test")),
             stores=await stack.enter_async_context(open_stores({"local": FolderStore(root=tmp_path)})),

@@ -5,6 +5,7 @@ Every test draws revisions and profiles of its own, so all of them share one bro
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,9 +16,13 @@ from uuid import UUID, uuid4
 import aiohttp
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from pydantic import SecretStr
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import services.ingest
+from connector.database.migrations import Migrations
+from connector.database.provision import ServiceRole, provision
 from connector.kafka import topics
 from connector.kafka.events import Encoded, encode
 from connector.kafka.producer import EventProducer
@@ -136,12 +141,13 @@ def changed(profile: UUID, status: ProfileStatus = ProfileStatus.CONNECTED, sequ
     )
 
 
-@dataclass(frozen=True)
-class Database:
-    """The database of ingest: its role's address, and the server to hurt."""
-
-    server: Postgres
-    settings: DatabaseSettings
+def migrated(server: Postgres) -> DatabaseSettings:
+    """Gives *server* ingest's role, schema and tables; the address of that role."""
+    own = make_url(server.dsn).set(username="fbc_ingest", password=secrets.token_hex(8))
+    dsn = SecretStr(own.render_as_string(hide_password=False))
+    provision(SecretStr(server.dsn), [ServiceRole.of(dsn, "ingest")])
+    Migrations("ingest", MIGRATIONS).upgrade(dsn)
+    return DatabaseSettings(dsn=dsn, pool_size=10)
 
 
 @dataclass

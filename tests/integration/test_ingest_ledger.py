@@ -15,7 +15,7 @@ from connector.database.migrations import Migrations
 from connector.runtime.settings import DatabaseSettings
 from services.ingest.deliveries import Conflict, Known, Recorded
 from services.ingest.tables import SCHEMA, chunks, deliveries, metadata
-from tests.integration.ingest_parts import MIGRATIONS, Database, Rig
+from tests.integration.ingest_parts import MIGRATIONS, Rig
 
 pytest_plugins = ("tests.integration.ingest_fixtures",)
 
@@ -35,13 +35,13 @@ def differences(database: DatabaseSettings) -> list[Any]:
 
 
 class TestSchema:
-    def test_the_migrations_make_the_tables_the_code_uses(self, ingest_database: Database) -> None:
+    def test_the_migrations_make_the_tables_the_code_uses(self, ingest_database: DatabaseSettings) -> None:
         """No column, index or default is in one and not in the other."""
-        assert [] == differences(ingest_database.settings)
+        assert [] == differences(ingest_database)
 
-    def test_migrating_again_changes_nothing(self, ingest_database: Database) -> None:
+    def test_migrating_again_changes_nothing(self, ingest_database: DatabaseSettings) -> None:
         """A restart finds the schema as it should be."""
-        before, after = Migrations(SCHEMA, MIGRATIONS).upgrade(ingest_database.settings.dsn)
+        before, after = Migrations(SCHEMA, MIGRATIONS).upgrade(ingest_database.dsn)
         assert before == after == Migrations(SCHEMA, MIGRATIONS).head()
 
     async def test_a_settlement_that_does_not_add_up_cannot_be_stored(self, rig: Rig) -> None:

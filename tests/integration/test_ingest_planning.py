@@ -321,6 +321,23 @@ class TestCrash:
         assert 5 == len({ready.chunk_id for _, ready in chunks}) == len({ce_id for ce_id, _ in chunks})
         assert 5 < len(chunks) <= 5 + 2, "one batch, at most two chunks here"
 
+    async def test_chunks_of_a_file_that_is_gone_meanwhile_are_sent_all_the_same(self, rig: Rig) -> None:
+        """In the ledger and not on Kafka, and the file cannot be read any more: an unsent chunk would never settle."""
+        file = rig.write(self.RECORDS)
+        event = rig.event(file)
+        await rig.acceptor.accept(event, via="topic")
+        async with MortalProducer(rig, Fuse(1), after=False) as producer:
+            with pytest.raises(Crash):
+                await rig.planner(producer=producer).plan(event.revision)
+        (rig.folder / file.key).unlink()
+
+        await rig.planner().plan(event.revision)
+
+        (facts,) = await rig.facts(event.revision)
+        assert facts.plan_failure is not None
+        assert "object_missing" == facts.plan_failure.code
+        assert facts.chunks == len(await rig.chunks(event.revision)) > 0
+
     async def test_a_stop_leaves_nothing_half_done(self, rig: Rig) -> None:
         """Told to stop, planning ends between two stretches; the next process repeats nothing."""
         event = rig.event(rig.write(self.RECORDS))

@@ -1,5 +1,6 @@
 """Outcomes: applied once in any order, never backwards, contradictions put aside; states told in sequence."""
 
+import asyncio
 import itertools
 import random
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,7 @@ from schemas.events import (
     Waiting,
 )
 from schemas.registry import CHUNK_SETTLED
-from services.ingest import accounting, rejects
+from services.ingest import accounting, deliveries, rejects
 from services.ingest.clock import utc_now
 from services.ingest.holding import Stopped
 from services.ingest.settling import Applied, Contradiction, Repeated, Settler
@@ -41,6 +42,9 @@ TOKEN = Waiting(cause="token_dead", scope="profile", advice="reconnect the profi
 GIVEN_UP = Dead(reason="object_changed", message="the object is not the one that was planned")
 
 
+PLACES = ("accepted", "invalid", "rejected")
+
+
 def settled(ready: ChunkReady, outcome: Outcome | None = None, **changes: Any) -> ChunkSettled:
     """The uploader's word on a chunk: all of its records in one place, unless *changes* says otherwise.
 
@@ -48,7 +52,7 @@ def settled(ready: ChunkReady, outcome: Outcome | None = None, **changes: Any) -
     """
     outcome = outcome or Delivered()
     whole = {"delivered": "accepted", "waiting": "waiting", "dead": "dead"}[outcome.kind]
-    places = {name: changes.pop(name) for name in ("accepted", "invalid", "rejected") if name in changes}
+    places: dict[str, int] = {name: changes.pop(name) for name in PLACES if name in changes}
     document: dict[str, Any] = {
         "revision": ready.revision,
         "file_index": ready.file_index,
@@ -109,6 +113,34 @@ class TestApplied:
             await rig.settler.apply(settled(ready))
             states.append((await rig.delivery(revision)).state)
         assert [DeliveryState.UPLOADING, DeliveryState.UPLOADING, DeliveryState.DELIVERED] == states
+
+    async def test_outcomes_and_the_end_of_planning_may_come_at_once(self, rig: Rig) -> None:
+        """Two processes, each with one half of what ends a delivery: none overlooks the other's half."""
+        event = rig.event(rig.write(40_000), rig.write(3).model_copy(update={"key": "gone"}))
+        await rig.acceptor.accept(event, via="topic")
+        rig.stop.set()
+        with pytest.raises(Stopped):
+            await rig.planner().plan(event.revision)
+        rig.stop.clear()
+        sent = [ready for _, ready in await rig.chunks(event.revision)]
+
+        await asyncio.gather(rig.planner().plan(event.revision), *(rig.settler.apply(settled(one)) for one in sent))
+        rest = [ready for _, ready in await rig.chunks(event.revision) if ready not in sent]
+        await asyncio.gather(*(rig.settler.apply(settled(ready)) for ready in rest))
+
+        assert 4 == len(sent) + len(rest)
+        assert DeliveryState.PARTLY_DELIVERED == (await rig.delivery(event.revision)).state
+
+    async def test_two_that_change_one_delivery_take_turns(self, rig: Rig) -> None:
+        """While somebody works on the delivery's row, an outcome waits; then it is applied to what that one left."""
+        revision, (ready,) = await uploading(rig, 10)
+        event = settled(ready)
+        async with rig.engine.begin() as connection:
+            await deliveries.locked(connection, revision)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await rig.settler.apply(event)
+        assert isinstance(await rig.settler.apply(event), Applied)
 
     async def test_a_chunk_may_settle_before_planning_ends(self, rig: Rig) -> None:
         """The uploader may be quicker than planning: nothing ends before the plan does."""

@@ -1,0 +1,268 @@
+"""Running handlers: bounded, in turn, and no record dropped whatever the handler does."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+
+import pytest
+from aiokafka.structs import TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.kafka.consumer_facts import Completed, ConsumerFact, Defective, Held
+from connector.kafka.record import Handler, OnDefect, Record
+from connector.kafka.workers import TURNS_BETWEEN_YIELDS, Backoff, Flight, HandlerCancelled, Workers
+
+PARTITION = TopicPartition("t", 0)
+
+
+def flight(offset: int, lane: str = "lane", value: bytes = b"value") -> Flight:
+    """A record on its way."""
+    record = Record("t", 0, offset, 0, lane.encode(), value, ())
+    return Flight(record, PARTITION, 1, lane, record.size)
+
+
+async def refuse(_record: Record, error: Exception) -> None:
+    """A defect handler for tests without defects."""
+    raise AssertionError("no defect was expected") from error
+
+
+class Crew:
+    """Workers, and what they told."""
+
+    def __init__(
+        self, handler: Handler, on_defect: OnDefect = refuse, *, lane_concurrency: int = 1, concurrency: int = 4
+    ) -> None:
+        self.landed: list[int] = []
+        self.facts: list[ConsumerFact] = []
+        self.broken: list[BaseException] = []
+        self.workers = Workers(
+            handler=handler,
+            on_defect=on_defect,
+            landed=lambda ended: self.landed.append(ended.record.offset),
+            failed=self.broken.append,
+            lane_concurrency=lane_concurrency,
+            concurrency=concurrency,
+            observer=self.facts.append,
+            backoff=Backoff(first=0.001, cap=0.002),
+            chance=lambda: 0.0,
+        )
+
+    def start(self, *flights: Flight) -> None:
+        """Submits and dispatches."""
+        for one in flights:
+            self.workers.submit(one)
+        self.workers.dispatch()
+
+    def told(self, kind: type[ConsumerFact]) -> list[ConsumerFact]:
+        """The facts of a kind."""
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+
+class Gate:
+    """A handler that waits until each record is let through."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self._events: dict[int, asyncio.Event] = {}
+        self._changed = asyncio.Event()
+
+    async def __call__(self, record: Record) -> None:
+        """Handles *record*."""
+        self.begun.append(record.offset)
+        self._changed.set()
+        await self._event(record.offset).wait()
+
+    def let(self, *offsets: int) -> None:
+        """Lets these end."""
+        for offset in offsets:
+            self._event(offset).set()
+
+    async def begins(self, count: int) -> None:
+        """Waits until so many were begun."""
+        while len(self.begun) < count:
+            self._changed.clear()
+            await asyncio.wait_for(self._changed.wait(), 5)
+
+    def _event(self, offset: int) -> asyncio.Event:
+        return self._events.setdefault(offset, asyncio.Event())
+
+
+async def settled(condition: Callable[[], bool]) -> None:
+    """Lets the loop turn until *condition* holds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 -- the condition is the crew's state, which has no event
+            await asyncio.sleep(0)
+
+
+class TestBounds:
+    async def test_no_more_at_once_than_allowed(self) -> None:
+        """Of ten lanes with one record each, three are in a handler."""
+        gate = Gate()
+        crew = Crew(gate, concurrency=3)
+        crew.start(*(flight(n, f"lane {n}") for n in range(10)))
+        await gate.begins(3)
+        assert (3, 7) == (crew.workers.in_flight, crew.workers.waiting)
+        gate.let(*range(10))
+        await settled(lambda: len(crew.landed) == 10)
+        assert (0, 0, 0) == (crew.workers.in_flight, crew.workers.waiting, crew.workers.size)
+
+    async def test_a_slow_lane_leaves_the_others_their_places(self) -> None:
+        """While its record is in the handler, all records of another lane pass."""
+        gate = Gate()
+        gate.let(2, 3, 4)
+        crew = Crew(gate, concurrency=2)
+        crew.start(flight(0, "slow"), flight(1, "slow"), *(flight(n, "quick") for n in (2, 3, 4)))
+        await settled(lambda: len(crew.landed) == 3)
+        assert [2, 3, 4] == crew.landed
+        gate.let(0, 1)
+        await settled(lambda: len(crew.landed) == 5)
+
+    async def test_a_handler_that_never_waits_lets_the_loop_turn(self) -> None:
+        """Others get their turn every few records: heartbeats must not wait for the end of the queue."""
+        handled = 0
+        seen: list[int] = []
+
+        async def busy(_record: Record) -> None:
+            nonlocal handled
+            handled += 1
+
+        async def other() -> None:
+            while handled < 10 * TURNS_BETWEEN_YIELDS:
+                seen.append(handled)
+                await asyncio.sleep(0)
+
+        crew = Crew(busy, concurrency=1)
+        crew.start(*(flight(n) for n in range(10 * TURNS_BETWEEN_YIELDS)))
+        await asyncio.wait_for(other(), 5)
+        steps = [after - before for before, after in itertools.pairwise(seen)]
+        assert max(steps) <= TURNS_BETWEEN_YIELDS
+
+
+class TestDefects:
+    async def test_a_raising_handler_completes_after_the_defect_handler(self) -> None:
+        """The record goes to the defect handler with its bytes and the error; then its offset is complete."""
+        defects: list[tuple[bytes | None, str]] = []
+
+        async def broken(_record: Record) -> None:
+            raise ValueError("no")
+
+        async def bury(record: Record, error: Exception) -> None:
+            defects.append((record.value, repr(error)))
+
+        crew = Crew(broken, bury)
+        crew.start(flight(7, value=b"\x00poison"))
+        await settled(lambda: crew.landed == [7])
+        assert [(b"\x00poison", "ValueError('no')")] == defects
+        assert [Defective, Completed] == [type(fact) for fact in crew.facts]
+
+    async def test_a_raising_defect_handler_holds_the_record(self) -> None:
+        """Until dead letters can be written the record stays in flight; nothing is skipped."""
+        failures = iter([OSError("down"), OSError("down"), None])
+
+        async def broken(_record: Record) -> None:
+            raise ValueError("no")
+
+        async def bury(_record: Record, _error: Exception) -> None:
+            if (failure := next(failures)) is not None:
+                raise failure
+
+        crew = Crew(broken, bury)
+        crew.start(flight(7))
+        await settled(lambda: len(crew.told(Held)) == 1)
+        assert [] == crew.landed
+        assert crew.workers.in_flight == 1
+        await settled(lambda: crew.landed == [7])
+        assert [1, 2] == [fact.attempt for fact in crew.facts if isinstance(fact, Held)]
+
+    async def test_a_cancellation_nobody_asked_for_is_a_defect(self) -> None:
+        """A library that cancels within the handler must not make the record disappear without a word."""
+        defects: list[type[Exception]] = []
+
+        async def cancelled(_record: Record) -> None:
+            raise asyncio.CancelledError
+
+        async def bury(_record: Record, error: Exception) -> None:
+            defects.append(type(error))
+
+        crew = Crew(cancelled, bury)
+        crew.start(flight(7))
+        await settled(lambda: crew.landed == [7])
+        assert [HandlerCancelled] == defects
+
+    async def test_a_worker_that_breaks_is_told(self) -> None:
+        """An error in our own accounting ends the consumer instead of losing a worker silently."""
+
+        async def fine(_record: Record) -> None:
+            return
+
+        def deaf(_fact: ConsumerFact) -> None:
+            raise RuntimeError("observer")
+
+        broken: list[BaseException] = []
+        workers = Workers(
+            handler=fine,
+            on_defect=refuse,
+            landed=lambda _: None,
+            failed=broken.append,
+            lane_concurrency=1,
+            concurrency=1,
+            observer=deaf,
+            backoff=Backoff(),
+            chance=lambda: 0.0,
+        )
+        workers.submit(flight(0))
+        workers.dispatch()
+        await settled(lambda: bool(broken))
+        assert ["observer"] == [str(error) for error in broken]
+
+
+class TestDraining:
+    async def test_waits_for_what_is_in_flight_and_begins_nothing(self) -> None:
+        """What waits is forgotten (it is read again), what runs comes to its end."""
+        gate = Gate()
+        crew = Crew(gate, concurrency=2)
+        crew.start(flight(0, "a"), flight(1, "b"), flight(2, "a"), flight(3, "b"))
+        await gate.begins(2)
+        draining = asyncio.create_task(crew.workers.drain(5))
+        gate.let(0, 1)
+        drained = await draining
+        assert (2, 0) == (drained.in_flight, drained.abandoned)
+        assert [0, 1] == sorted(crew.landed)
+        assert [0, 1] == sorted(gate.begun)
+        assert (0, 0) == (crew.workers.in_flight, crew.workers.size)
+
+    async def test_cancels_what_does_not_end_in_time(self) -> None:
+        """A cancelled record does not land: its offset stays incomplete."""
+        gate = Gate()
+        crew = Crew(gate, concurrency=2)
+        crew.start(flight(0, "a"), flight(1, "b"))
+        await gate.begins(2)
+        gate.let(1)
+        drained = await crew.workers.drain(0.05)
+        assert (2, 1) == (drained.in_flight, drained.abandoned)
+        assert [1] == crew.landed
+        assert [] == crew.broken
+
+    async def test_goes_on_afterwards(self) -> None:
+        """The same workers serve the next assignment."""
+        gate = Gate()
+        crew = Crew(gate)
+        crew.start(flight(0))
+        await gate.begins(1)
+        await crew.workers.drain(0)
+        gate.let(0, 1)
+        crew.start(flight(1))
+        await settled(lambda: crew.landed == [1])
+
+
+class TestBackoff:
+    @given(attempt=st.integers(1, 10_000), chance=st.floats(0, 1, exclude_max=True))
+    def test_stays_within_its_bounds(self, attempt: int, chance: float) -> None:
+        """From half the first wait to the cap, however long it goes on."""
+        assert 0.25 <= Backoff(first=0.5, cap=30).after(attempt, chance) <= 30
+
+    @pytest.mark.parametrize(("attempt", "seconds"), [(1, 0.5), (2, 1.0), (3, 2.0), (7, 30.0)])
+    def test_doubles_up_to_the_cap(self, attempt: int, seconds: float) -> None:
+        """Without luck each wait is twice the one before."""
+        assert seconds == pytest.approx(Backoff(first=0.5, cap=30).after(attempt, 1.0))
