@@ -19,7 +19,7 @@ $(INSTALLED): bootstrap.lock requirements.lock pyproject.toml
 	@echo "== installing into $(VENV) (once; about 1 GB)"
 	@$(PYTHON) -m venv $(VENV) || { echo "venv is missing: on Debian or Ubuntu, apt install python3-venv"; exit 1; }
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
-	@$(VENV)/bin/uv pip sync --quiet --python $(VENV)/bin/python --require-hashes requirements.lock
+	@$(VENV)/bin/uv pip sync --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes requirements.lock
 	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import logging
 import signal
@@ -12,6 +13,10 @@ import orjson
 from emulator.app import running
 from emulator.emulation import Emulation
 from emulator.members import KEEPERS
+
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+"""Parameters of glibc's mallopt(3)."""
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
@@ -38,6 +43,18 @@ def rarely_collect_everything() -> None:
     gc.set_threshold(50_000, 20, 1_000_000)
 
 
+def keep_freed_memory() -> None:
+    """Ask the C library to keep what bodies of several MB free, instead of returning it and faulting it in again.
+
+    Worth a quarter of the speed when rows are only counted. Not for the modes that keep members: there the same memory
+    would be held twice while their tables grow. Without glibc nothing is asked and nothing lost but speed.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024)
+        mallopt(M_TRIM_THRESHOLD, 256 * 1024 * 1024)
+
+
 async def serve(options: argparse.Namespace) -> None:
     """Run until SIGTERM or SIGINT; print `{"graph","control"}` when both ports answer."""
     stop = asyncio.Event()
@@ -57,6 +74,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     options = arguments(sys.argv[1:])
     rarely_collect_everything()
+    if options.keep == "counts":
+        keep_freed_memory()
     try:
         asyncio.run(serve(options))
     except OSError as error:

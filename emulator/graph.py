@@ -51,6 +51,13 @@ class Reply:
     reset: bool = False
     hang: bool = False
 
+    @property
+    def complete(self) -> bool:
+        """Whether the client gets the whole answer."""
+        if self.answer is None or self.reset or self.hang:
+            return False
+        return self.truncate is None or self.truncate >= len(self.answer.body)
+
 
 class Graph:
     """Serves calls on the state of one emulator."""
@@ -180,7 +187,7 @@ class Graph:
             return
         message, stamp = token, call.params.integer("appsecret_time")
         if stamp is not None:
-            if abs(emulation.clock.now() - stamp) > PROOF_SECONDS:
+            if abs(emulation.clock.wall() - stamp) > PROOF_SECONDS:  # clients stamp with real time
                 raise Refusal(100, "Expired appsecret_proof provided in the API argument", kind="GraphMethodException")
             message = f"{token}|{stamp}"
         if not hmac.compare_digest(given.encode(), emulation.world.app.proof(message).encode()):
@@ -265,7 +272,6 @@ class Graph:
 
     def _record(self, call: Call, reply: Reply, fault: Fault | None, arrived: float, *, batched: bool) -> None:
         log, facts, answer = self._emulation.calls, call.facts, reply.answer
-        complete = answer is not None and not reply.reset and not reply.hang and reply.truncate is None
         log.append(
             CallRecord(
                 seq=log.next_seq(),
@@ -278,7 +284,7 @@ class Graph:
                 rows=facts.rows,
                 invalid=facts.invalid,
                 session=facts.session,
-                status=answer.status if answer and complete else None,
+                status=answer.status if answer and reply.complete else None,
                 code=answer.code if answer else None,
                 subcode=answer.subcode if answer else None,
                 fault=fault.id if fault else None,

@@ -56,7 +56,7 @@ class GraphClient:
         if self._session is None:
             raise RuntimeError("the Graph client is used outside its `async with` block")
         try:
-            return decipher(await self._exchange(self._session, request, credentials))
+            return decipher(await self._exchange(self._session, request, credentials), credentials)
         except aiohttp.ClientConnectorError as error:
             return NoAnswer(f"no connection: {type(error).__name__}", sent=False)
         except aiohttp.ConnectionTimeoutError as error:

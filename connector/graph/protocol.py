@@ -253,10 +253,11 @@ def exchange_token(app_id: str, app_secret: str, token: str) -> GraphRequest:
     return GraphRequest("token_exchange", "POST", "/oauth/access_token", document=document)
 
 
-def decipher(raw: RawAnswer) -> Success | Refusal | Garbled:
+def decipher(raw: RawAnswer, credentials: Credentials | None = None) -> Success | Refusal | Garbled:
     """What an HTTP answer means.
 
-    The body decides, not the status: an error envelope in a 200 is a refusal, HTML in a 200 is no success.
+    The body decides, not the status: an error envelope in a 200 is a refusal, HTML in a 200 is no success. With the
+    *credentials* of the call, they are hidden wherever Meta quotes them, whatever tokens may look like by then.
     """
     meta = Meta(
         status=raw.status,
@@ -279,24 +280,25 @@ def decipher(raw: RawAnswer) -> Success | Refusal | Garbled:
     if not isinstance(document, dict):
         return Garbled(f"a JSON {type(document).__name__} instead of an object", meta)
     if "error" in document:
-        error = _error(document["error"], raw.headers)
+        error = _error(document["error"], raw.headers, credentials)
         return Garbled("an error that is no envelope", meta) if error is None else Refusal(error, meta)
     if not 200 <= raw.status < 300:
         return Garbled(f"status {raw.status} without an error envelope", meta)
     return Success(document, meta)
 
 
-def _error(envelope: object, headers: Mapping[str, str]) -> GraphError | None:
+def _error(envelope: object, headers: Mapping[str, str], credentials: Credentials | None) -> GraphError | None:
     if not isinstance(envelope, dict) or not _is_int(envelope.get("code")):
         return None
     subcode = envelope.get("error_subcode")
+    quoted = (credentials.token, credentials.proof) if credentials else ()
     return GraphError(
         code=envelope["code"],
         subcode=subcode if _is_int(subcode) else None,
-        kind=redacted(str(envelope.get("type", ""))),
+        kind=redacted(str(envelope.get("type", "")), *quoted),
         is_transient=envelope.get("is_transient") is True,
-        title=redacted(str(envelope.get("error_user_title") or "")),
-        message=redacted(str(envelope.get("message") or "")),
+        title=redacted(str(envelope.get("error_user_title") or ""), *quoted),
+        message=redacted(str(envelope.get("message") or ""), *quoted),
         fbtrace_id=_short(envelope.get("fbtrace_id")) or _short(headers.get("x-fb-request-id")),
     )
 
@@ -318,8 +320,13 @@ _SECRETS = (
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-def redacted(text: str) -> str:
-    """Text from Meta as it may be shown: without tokens, hashes and addresses, and short. Errors do quote the input."""
+def redacted(text: str, *secrets: str | None) -> str:
+    """Text from Meta as it may be shown: without tokens, hashes, addresses and *secrets*, and short.
+
+    Errors do quote the input.
+    """
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]") if secret else text
     text = _UNPRINTABLE.sub(" ", text)  # a line break would let Meta's text pose as a log line of ours
     for pattern in _SECRETS:
         text = pattern.sub("[redacted]", text)

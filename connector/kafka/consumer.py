@@ -49,6 +49,7 @@ from connector.runtime.settings import KafkaSettings
 __all__ = ["ConcurrentConsumer", "ConsumerError", "Handler", "OnDefect", "Record", "Tuning"]
 
 STALE_POLL = 60.0
+ADVICE = "; `fbc topics ensure` creates missing topics"
 
 
 class ConsumerError(Exception):
@@ -198,16 +199,17 @@ class ConcurrentConsumer:
                 return True
             if stopping.done():
                 return False
-            raise ConsumerError(f"group {self._group} was not joined within {self._tuning.join:.0f} s")
+            raise ConsumerError(f"{self._wanted} within {self._tuning.join:.0f} s{ADVICE}")
         except UnknownTopicOrPartitionError as error:
-            raise ConsumerError(
-                f"not all of the topics {', '.join(self._topics)} exist on {self._settings.bootstrap}:"
-                " `fbc topics ensure` creates them"
-            ) from error
+            raise ConsumerError(f"{self._wanted}: topics are missing{ADVICE}") from error
         finally:
             for task in (starting, stopping):
                 task.cancel()
             await asyncio.wait({starting, stopping})
+
+    @property
+    def _wanted(self) -> str:
+        return f"group {self._group} on {self._settings.bootstrap} was not joined for {', '.join(self._topics)}"
 
     async def _consume(self, stop: asyncio.Event) -> None:
         try:

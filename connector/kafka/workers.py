@@ -143,6 +143,14 @@ class Workers:
             await asyncio.wait(cancelled, timeout=CANCEL_GRACE)
 
     async def _work(self) -> None:
+        try:
+            await self._take_turns()
+        finally:
+            # Not left to the task's callback, which comes a turn of the loop later: `dispatch` in between would count
+            # workers that ended, start none, and what it was called for would wait for ever.
+            self._tasks.discard(asyncio.current_task())
+
+    async def _take_turns(self) -> None:
         for turn in itertools.count(1):
             flight = self._lanes.take()
             if flight is None:
@@ -188,7 +196,7 @@ class Workers:
                 return
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.discard(task)  # a task that was cancelled before its first step never came to do it itself
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
 

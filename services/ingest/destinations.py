@@ -62,7 +62,6 @@ REFUSALS = {
     (422, "audience_of_other_account"),
     (422, "audience_not_custom"),
     (422, "audience_name_refused"),
-    (422, "audience_refused"),
     (422, "invalid_request"),
 }
 """Answers that stay the same until upstream or the customer changes what was asked for."""

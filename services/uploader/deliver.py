@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import assert_never
 
 from connector.audience.prepare import Prepared, prepare
@@ -29,6 +30,7 @@ from services.uploader.patience import Patience
 from services.uploader.retrying import GiveUp, TryAgain
 from services.uploader.settings import RetrySettings, UploadSettings
 from services.uploader.settle import Settler
+from services.uploader.stopping import pause, unless_stopping
 from services.uploader.upload import Uploads
 
 RETRYABLE_READS = frozenset({"object_truncated"})
@@ -97,19 +99,21 @@ class Deliverer:
     async def _deliver(self, chunk: ChunkReady) -> tuple[Ending, int]:
         """Attempts until one ends for good or patience is spent; the ending and the number of attempts."""
         patience = Patience(self._retry)
+        calls = 0
         while True:
             result = await self._attempt(chunk, patience.attempt)
+            calls += result.calls
             match result:
                 case Arrived() | NeedsPerson() | Lost():
-                    return result, patience.attempt
+                    return replace(result, calls=calls), patience.attempt
                 case Paused():
                     exhausted = patience.throttled(self._clock())
                     if exhausted is not None:
-                        return exhausted, patience.attempt
+                        return replace(exhausted, calls=calls), patience.attempt
                 case Again():
                     exhausted = await self._waited(chunk, result, patience)
                     if exhausted is not None:
-                        return exhausted, patience.attempt
+                        return replace(exhausted, calls=calls), patience.attempt
                     patience.attempt += 1
                 case _:
                     assert_never(result)
@@ -123,7 +127,7 @@ class Deliverer:
                 return Lost(failed.reason, failed.code, f"{failed.message} ({why})", kind=kind)
             case TryAgain(seconds):
                 self._telemetry.emit(ChunkRetried(chunk.chunk_id, failed.reason, patience.attempt, round(seconds, 2)))
-                await self._pause(seconds)
+                await pause(self._stop, seconds)
                 return None
             case _:
                 assert_never(decision)
@@ -133,7 +137,7 @@ class Deliverer:
         while True:
             await self._governed(chunk.ad_account_id)
             async with self._desks:
-                self._not_stopping()
+                await unless_stopping(self._stop)
                 credentials = await self._leases.take(chunk)
                 if not isinstance(credentials, Credentials):
                     return credentials
@@ -141,7 +145,7 @@ class Deliverer:
                 if not isinstance(prepared, Prepared):
                     return prepared
                 async with self._calls:
-                    self._not_stopping()
+                    await unless_stopping(self._stop)
                     if self._governor.paused(chunk.ad_account_id, self._clock()) > 0:
                         continue  # throttled meanwhile: give the desk back and wait outside
                     result = await self._uploads.send(chunk, prepared, credentials, attempt)
@@ -152,7 +156,7 @@ class Deliverer:
     async def _governed(self, account: str) -> None:
         """Waits until *account* may be called, holding nothing."""
         while (seconds := self._governor.admit(account, self._clock())) > 0:
-            await self._pause(seconds)
+            await pause(self._stop, seconds)
 
     async def _prepared(self, chunk: ChunkReady) -> Prepared | Again | Lost:
         """The chunk's rows, if the range still holds exactly what was planned; otherwise nothing of it leaves."""
@@ -179,17 +183,3 @@ class Deliverer:
             return Lost(error.code, error.code, str(error))
         except ValueError as error:
             return Lost("range_refused", "range", str(error))
-
-    def _not_stopping(self) -> None:
-        """Who has not called yet when the process is to stop, does not begin: it is read again, nothing is doubled."""
-        if self._stop.is_set():
-            raise asyncio.CancelledError
-
-    async def _pause(self, seconds: float) -> None:
-        """Waits, but not against a stop: who waits has nothing half done and is read again."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            return
-        raise asyncio.CancelledError

@@ -1,4 +1,4 @@
-"""How an attempt to deliver a chunk can end: a closed set. Pure."""
+"""How an attempt to deliver a chunk can end: a closed set, each with the calls to Meta it took. Pure."""
 
 from dataclasses import dataclass
 
@@ -52,6 +52,7 @@ class Again:
     message: str
     not_before: float = 0.0
     unknown: bool = False
+    calls: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Paused:
     """Meta asked for a pause, which the governor knows of: try again after it; no attempt is spent."""
 
     seconds: float
+    calls: int = 0
 
 
 Attempt = Arrived | NeedsPerson | Lost | Again | Paused

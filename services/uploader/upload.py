@@ -128,7 +128,7 @@ class Uploads:
         if isinstance(failed, NeedsPerson | Lost):
             return replace(failed, calls=sending.calls, fbtrace_id=sending.fbtrace_id)
         if failed is not None:
-            return failed
+            return replace(failed, calls=sending.calls)
         counts, reasons, rejects = account(prepared, sending.parts)
         return Arrived(counts, reasons, rejects, sending.calls, sending.fbtrace_id)
 

@@ -3,7 +3,6 @@
 A plugin: a test module says `pytest_plugins = ("tests.integration.ingest_fixtures",)`.
 """
 
-import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -22,7 +21,6 @@ from connector.objects.config import FolderStore
 from connector.objects.stores import open_stores
 from connector.runtime.identity import ServiceSigner, ServiceVerifier
 from connector.runtime.settings import DatabaseSettings, KafkaSettings
-from embedded.kafka import KafkaCluster
 from embedded.postgres import Postgres
 from tests.integration.ingest_parts import USED, FakeAuth, Rig, migrated, serving_route
 
@@ -35,17 +33,12 @@ async def ingest_database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def ingest_kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaSettings]:
-    """A broker (or the one of KAFKA_BOOTSTRAP) with our topics under a prefix of this run."""
-    async with AsyncExitStack() as stack:
-        bootstrap = os.environ.get("KAFKA_BOOTSTRAP")
-        if bootstrap is None:
-            cluster = KafkaCluster(folder=tmp_path_factory.mktemp("ingest-kafka"))
-            bootstrap = (await stack.enter_async_context(cluster)).bootstrap
-        prefix = f"i{secrets.token_hex(4)}."
-        settings = KafkaSettings(bootstrap=bootstrap, topic_prefix=prefix, replication=1, request_timeout=10)
-        await ensure(settings, USED)
-        yield settings
+async def ingest_kafka(kafka_bootstrap: str) -> KafkaSettings:
+    """This ring's broker, with our topics under a prefix of this run."""
+    prefix = f"i{secrets.token_hex(4)}."
+    settings = KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=prefix, replication=1, request_timeout=10)
+    await ensure(settings, USED)
+    return settings
 
 
 @pytest.fixture

@@ -42,6 +42,9 @@ from schemas.events import (
     ProfileStatus,
 )
 from schemas.registry import PROFILE_CHANGED
+from services.auth.questions import ResolveDestination, read
+from services.auth.refusals import Code, Refusal
+from services.auth.routes import RESOLVERS, refused
 from services.ingest import accounting, deliveries
 from services.ingest.accept import Acceptor
 from services.ingest.clock import utc_now
@@ -79,40 +82,35 @@ revisions = itertools.count(1)
 class FakeAuth:
     """Auth's `POST /internal/v1/destinations` over a real socket: checks the caller and the question, then answers.
 
-    Every profile resolves to its own audience of one ad account, unless `answers` says something else for it.
+    Every profile resolves to its own audience of one ad account, unless it is refused.
     """
 
     verifier: ServiceVerifier
-    answers: dict[UUID, tuple[int, dict[str, Any]]] = field(default_factory=dict)
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    refusals: dict[UUID, Refusal] = field(default_factory=dict)
+    asked: list[ResolveDestination] = field(default_factory=list)
     was_asked: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
 
-    def refuse(self, profile: UUID, status: int, code: str) -> None:
-        """From now on *profile* is answered with an error."""
-        self.answers[profile] = (status, {"error": {"code": code, "message": f"{code} it is", "advice": "do this"}})
+    def refuse(self, profile: UUID, code: str) -> None:
+        """From now on *profile* is refused, as auth refuses with *code*."""
+        self.refusals[profile] = Refusal(Code(code), f"{code} it is", "do this")
 
     async def destinations(self, request: web.Request) -> web.Response:
-        """The route."""
+        """The route: identity, question and refusals are read and written by auth's own code."""
         try:
             caller = self.verifier.caller(request.headers.get("Authorization"))
+            asked = read(ResolveDestination, await request.read())
         except Unidentified as error:
-            return self._error(401, "unidentified", str(error))
-        if caller != "ingest":
-            return self._error(403, "caller_refused", caller)
-        question = await request.json()
-        required = {"profile_id", "company_id", "origin"}
-        if not required <= set(question) <= required | {"audience_id", "audience_name"}:
-            return self._error(422, "schema", str(sorted(question)))
-        self.asked.append(question)
+            return refused(Refusal(Code.UNIDENTIFIED, str(error)))
+        except Refusal as refusal:
+            return refused(refusal)
+        if caller not in RESOLVERS:
+            return refused(Refusal(Code.CALLER_REFUSED, caller))
+        self.asked.append(asked)
         self.was_asked.set()
-        profile = UUID(question["profile_id"])
-        status, body = self.answers.get(profile, (200, destination_of(profile)))
-        return web.json_response(body, status=status)
-
-    @staticmethod
-    def _error(status: int, code: str, message: str) -> web.Response:
-        return web.json_response({"error": {"code": code, "message": message, "advice": ""}}, status=status)
+        if asked.profile_id in self.refusals:
+            return refused(self.refusals[asked.profile_id])
+        return web.json_response(destination_of(asked.profile_id))
 
 
 def destination_of(profile: UUID) -> dict[str, Any]:

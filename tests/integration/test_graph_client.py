@@ -167,10 +167,10 @@ class TestBadAnswers:
 
     async def test_a_throttle_brings_its_time(self, target: Target) -> None:
         """Retry-After of the answer becomes the pause."""
-        answer = await target.add_against(code=80003, subcode=2446079, headers={"Retry-After": "7"})
+        answer = await target.add_against(code=80003, subcode=2446079, headers={"Retry-After": "90"})
 
         assert isinstance(answer, Refusal)
-        assert Throttled(ThrottleScope.ACCOUNT, 7) == classify(answer)
+        assert Throttled(ThrottleScope.ACCOUNT, 90) == classify(answer)
 
     @pytest.mark.parametrize(
         ("fault", "effect"),

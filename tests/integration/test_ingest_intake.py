@@ -152,7 +152,7 @@ class TestDeliveries:
     async def test_told_to_stop_it_leaves_the_record_for_the_next(self, rig: Rig) -> None:
         """A back-off ends at once; the record is not done with."""
         event = rig.event(rig.write(1))
-        rig.auth.refuse(event.profile_id, 503, "throttled")
+        rig.auth.refuse(event.profile_id, "throttled")
         record = await rig.put(topics.DELIVERIES, delivery_record(event, now=utc_now(), traceparent=None))
         work = asyncio.create_task(rig.intake(patience=Patience(base=60)).handle(record))
         async with asyncio.timeout(5):
@@ -182,9 +182,9 @@ class TestReleased:
     async def test_a_delivery_that_waited_for_its_profile_is_planned_again(self, rig: Rig) -> None:
         """Reconnected: the delivery takes its road from the beginning, and nobody has to publish it again."""
         event = rig.event(rig.write(5))
-        rig.auth.refuse(event.profile_id, 409, "token_dead")
+        rig.auth.refuse(event.profile_id, "token_dead")
         waiting = await rig.planned(event)
-        del rig.auth.answers[event.profile_id]
+        del rig.auth.refusals[event.profile_id]
 
         await rig.profiles.handle(await rig.put(topics.PROFILES, changed(event.profile_id)))
 
@@ -199,7 +199,7 @@ class TestReleased:
     async def test_only_a_connected_profile_releases(self, rig: Rig, status: ProfileStatus) -> None:
         """Bad news about a profile sends nothing."""
         event = rig.event(rig.write(5))
-        rig.auth.refuse(event.profile_id, 409, "token_dead")
+        rig.auth.refuse(event.profile_id, "token_dead")
         await rig.planned(event)
         await rig.profiles.handle(await rig.put(topics.PROFILES, changed(event.profile_id, status)))
         assert [] == [one for one in await rig.records(topics.DELIVERIES) if _is_of(one, event.revision)]
@@ -207,7 +207,7 @@ class TestReleased:
     async def test_what_began_to_wait_too_late_is_found_by_the_sweep_once(self, rig: Rig) -> None:
         """The profile's event was read before the delivery came to wait; it does not wait for the next one."""
         event = rig.event(rig.write(5))
-        rig.auth.refuse(event.profile_id, 409, "token_dead")
+        rig.auth.refuse(event.profile_id, "token_dead")
         await rig.planned(event)
         released = await rig.put(topics.PROFILES, changed(event.profile_id))
         await rig.releaser.remember(decode(PROFILE_CHANGED, ProfileChanged, released.value, released.headers))

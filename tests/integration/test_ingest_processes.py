@@ -199,14 +199,14 @@ class TestIngest:
     ) -> None:
         """Stopped in a back-off: quick, clean, and the next process plans it."""
         event = rig.event(rig.write(10))
-        rig.auth.refuse(event.profile_id, 503, "throttled")
+        rig.auth.refuse(event.profile_id, "throttled")
         variables = ingest_variables(rig) | {"FBC_PLANNING__RETRY_BASE": "30"}
         record = await rig.put(topics.DELIVERIES, delivery_record(event, now=utc_now(), traceparent=None))
         async with running(rig, "services.ingest", tmp_path, **variables) as service:
             async with asyncio.timeout(20):
                 await rig.auth.was_asked.wait()
             assert 0 == await service.stopped()
-        del rig.auth.answers[event.profile_id]
+        del rig.auth.refusals[event.profile_id]
 
         async with running(rig, "services.ingest", tmp_path, **variables) as service:
             await until(rig, event.revision, DeliveryState.UPLOADING)

@@ -153,12 +153,14 @@ class Picky:
         self._graph = graph
         self._bad = [value.encode() for value in bad]
         self.calls = 0
+        self.called = asyncio.Event()
         self.in_flight = 0
         self.most_in_flight = 0
 
     async def send(self, request: GraphRequest, credentials: Credentials) -> Answer:
         """As `GraphClient.send`."""
         self.calls += 1
+        self.called.set()
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -193,9 +195,9 @@ class Bench:
         self.numbers["chunk"] += 1
         path = self.folder / f"file-{self.numbers['chunk']}.ndjson"
         path.write_text("".join(f"{line}\n" for line in lines))
-        return await self.chunk_of(path, len(lines), **changes)
+        return await self.chunk_of(path, **{"records": len(lines), **changes})
 
-    async def chunk_of(self, path: Path, records: int, **changes: object) -> ChunkReady:
+    async def chunk_of(self, path: Path, **changes: object) -> ChunkReady:
         """A chunk that is all of *path*."""
         info = await self.stores.get("local").head(path.name)
         fields: dict[str, object] = {
@@ -215,7 +217,6 @@ class Bench:
             "range": ByteRange(start=0, end=info.size),
             "first_record": 1,
             "first_line": 1,
-            "records": records,
             **changes,
         }
         return ChunkReady.model_validate(fields)
@@ -303,6 +304,7 @@ async def put_together(
         account = str(emulator.account(name="Uploads", terms=True))
         audience = await new_audience(graph, emulator, account)
         graph.calls = 0
+        graph.called.clear()
         producer = PatientProducer(outbox, telemetry, lambda: 0.0)
         settler = Settler(producer, DeadLetters(producer, "fbc."), "fbc.", telemetry)
         deliverer = Deliverer(

@@ -38,7 +38,7 @@ class Desk:
 
     def __init__(self, keep: str = "rows") -> None:
         self.passed = 0.0
-        clock = Clock(wall=lambda: START, ticks=lambda: self.passed)
+        clock = Clock(wall=lambda: START + self.passed, ticks=lambda: self.passed)
         self.emulation = Emulation(keep, clock, chance=lambda: 0.5)
         self.world = self.emulation.world
         self.token = self.world.seed.text

@@ -437,11 +437,12 @@ class TestBatch:
 
         assert [400] == [item["code"] for item in Desk().ask("POST", "/", batch=[inner]).json]
 
-    def test_unversioned(self) -> None:
-        """The Java SDK posts batches without a version; its items carry one."""
+    @pytest.mark.parametrize("path", ["/", "/v24.0", "/v26.0/"])
+    def test_paths(self, path: str) -> None:
+        """The Java SDK posts batches without a version, Node's without a slash; items may carry their own version."""
         desk = Desk()
         items = [{"method": "GET", "relative_url": f"v26.0/{desk.account}"}]
-        answer = desk.reply("POST", "/", batch=items).answer
+        answer = desk.reply("POST", path, batch=items).answer
 
         assert isinstance(answer, Answer)
         assert b'"code":200' in answer.body

@@ -234,6 +234,16 @@ class TestRedaction:
         """Customers' tokens are known by how they begin."""
         assert "Error with [redacted]" == redacted("Error with EAA" + "x" * 20)
 
+    def test_the_credentials_of_the_call_are_hidden_whatever_they_look_like(self) -> None:
+        """Meta may change how tokens look; ours is known."""
+        body = {"error": {"code": 190, "message": "Malformed access token a-token with a-proof"}}
+        raw = RawAnswer(400, {"content-type": "application/json"}, orjson.dumps(body))
+
+        answer = decipher(raw, CREDENTIALS)
+
+        assert isinstance(answer, Refusal)
+        assert "Malformed access token [redacted] with [redacted]" == answer.error.message
+
     @given(st.text())
     def test_texts_are_short(self, text: str) -> None:
         """No text of Meta's floods a log."""

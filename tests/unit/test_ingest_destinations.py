@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.events import DeliveryKind, DeliveryRequested, FileRef, QuickSettings
+from services.auth.questions import ResolveDestination, read
+from services.auth.refusals import Code
+from services.auth.routes import STATUS
 from services.ingest.destinations import REFUSALS, Refused, Waits, decipher, question
 from services.ingest.patience import TryLater
 from services.ingest.plan import Destination
@@ -92,6 +95,30 @@ class TestDecipher:
         """Whatever stands between us and auth may answer."""
         with pytest.raises(TryLater):
             decipher(PROFILE, status, {}, body)
+
+
+class TestContract:
+    """Both sides of one route, held against each other."""
+
+    @pytest.mark.parametrize(("status", "code"), sorted(REFUSALS))
+    def test_auth_answers_each_refusal_with_the_status_we_expect(self, status: int, code: str) -> None:
+        """A code that moved to another status would be asked again for hours instead of told."""
+        assert status == STATUS[Code(code)]
+
+    def test_auth_understands_the_question(self) -> None:
+        """Its own model reads what we write."""
+        event = DeliveryRequested(
+            revision=1,
+            kind=DeliveryKind.SUBSCRIPTION_DELIVERY,
+            company_id=3,
+            profile_id=PROFILE,
+            subscription_id=CONNECTION,
+            quick_settings=QuickSettings(audience_name="Demo"),
+            files=(FileRef(name="a", store="local", key="a"),),
+        )
+        asked = read(ResolveDestination, question(event))
+        assert (PROFILE, 3, f"subscription:{CONNECTION}") == (asked.profile_id, asked.company_id, asked.origin)
+        assert (None, "Demo") == (asked.audience_id, asked.audience_name)
 
 
 class TestQuestion:

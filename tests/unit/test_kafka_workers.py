@@ -34,12 +34,13 @@ class Crew:
         self, handler: Handler, on_defect: OnDefect = refuse, *, lane_concurrency: int = 1, concurrency: int = 4
     ) -> None:
         self.landed: list[int] = []
+        self._actions: list[Callable[[], object]] = []
         self.facts: list[ConsumerFact] = []
         self.broken: list[BaseException] = []
         self.workers = Workers(
             handler=handler,
             on_defect=on_defect,
-            landed=lambda ended: self.landed.append(ended.record.offset),
+            landed=self._land,
             failed=self.broken.append,
             lane_concurrency=lane_concurrency,
             concurrency=concurrency,
@@ -47,6 +48,15 @@ class Crew:
             backoff=Backoff(first=0.001, cap=0.002),
             chance=lambda: 0.0,
         )
+
+    def on_landing(self, action: Callable[[], object]) -> None:
+        """Does *action* at the next landing."""
+        self._actions.append(action)
+
+    def _land(self, ended: Flight) -> None:
+        self.landed.append(ended.record.offset)
+        if self._actions:
+            self._actions.pop()()
 
     def start(self, *flights: Flight) -> None:
         """Submits and dispatches."""
@@ -137,6 +147,17 @@ class TestBounds:
         await asyncio.wait_for(other(), 5)
         steps = [after - before for before, after in itertools.pairwise(seen)]
         assert max(steps) <= TURNS_BETWEEN_YIELDS
+
+    async def test_work_that_comes_as_the_last_worker_ends_is_begun(self) -> None:
+        """At that moment the worker is over but its task is not yet done: it must not count as one that will serve."""
+
+        async def fine(_record: Record) -> None:
+            return
+
+        crew = Crew(fine, concurrency=1)
+        crew.on_landing(lambda: asyncio.get_running_loop().call_soon(crew.start, flight(1)))
+        crew.start(flight(0))
+        await settled(lambda: crew.landed == [0, 1])
 
 
 class TestDefects:
