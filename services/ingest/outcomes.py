@@ -15,10 +15,12 @@ from services.ingest.settling import Contradiction, Result, Settler
 class OutcomeIntake:
     """Handles records of the outcomes topic."""
 
-    def __init__(self, settler: Settler, dead_letters: DeadLetters, holding: Holding) -> None:
+    def __init__(self, settler: Settler, dead_letters: DeadLetters, holding: Holding, stop: asyncio.Event) -> None:
         self._settler = settler
         self._dead_letters = dead_letters
         self._holding = holding
+        self._stop = stop
+        self._turn = asyncio.Lock()
 
     async def handle(self, record: KafkaRecord) -> bool:
         """Whether the record is done with for good; False means that the process is to stop first.
@@ -26,11 +28,22 @@ class OutcomeIntake:
         An exception would be swallowed by the stream that calls this, and the outcome with it. So a defect of ours puts
         the record aside like any other that cannot be processed.
         """
-        try:
-            await self._handle(record)
-        except Stopped:
-            return False
-        return True
+        async with self._turn:
+            if self._stop.is_set():
+                return False
+            try:
+                await self._handle(record)
+            except Stopped:
+                return False
+            return True
+
+    async def finished(self) -> None:
+        """Waits for the record at hand: a stop between its commit and its status event would leave that to the sweep.
+
+        Once the process is to stop, no further record is begun.
+        """
+        async with self._turn:
+            return
 
     async def _handle(self, record: KafkaRecord) -> None:
         try:

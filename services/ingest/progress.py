@@ -5,7 +5,7 @@ Put together here, read top to bottom; `stream` is the Kafka side, `outcomes` wh
 
 import asyncio
 import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ from services.ingest.status import StatusPublisher
 from services.ingest.stream import outcome_stream
 
 NAME = "progress"
-STOP_TIMEOUT = 20.0
+FINISH_TIMEOUT = 10.0
+STOP_TIMEOUT = 10.0
 COMMIT_TIMEOUT = 5.0
 
 log = structlog.get_logger()
@@ -55,22 +56,25 @@ async def serve(settings: ProgressSettings, stop: asyncio.Event) -> None:
         settler = Settler(engine, status, telemetry, utc_now)
         dead_letters = DeadLetters(producer, settings.kafka.topic_prefix, telemetry, utc_now, stop)
         patience = Patience(base=settings.hold_base, cap=settings.hold_cap)
-        intake = OutcomeIntake(settler, dead_letters, Holding("progress", patience, telemetry, stop))
+        intake = OutcomeIntake(settler, dead_letters, Holding("progress", patience, telemetry, stop), stop)
         stream = outcome_stream(settings.kafka, intake.handle, Path(folder))
 
         app = application(_health(stream, engine), telemetry.registry)
         await stack.enter_async_context(serving(app, settings.http))
-        await _run(stream, stop)
+        await _run(stream, intake, stop)
 
 
-async def _run(stream: Any, stop: asyncio.Event) -> None:
-    """Runs the Faust app until *stop*, or until it ends by itself."""
+async def _run(stream: Any, intake: OutcomeIntake, stop: asyncio.Event) -> None:
+    """Runs the Faust app until *stop*, or until it ends by itself; then finishes the record at hand and commits."""
     await stream.start()
     try:
         await stream.wait_first(stop)
         if not stop.is_set():
             raise RuntimeError("the outcome stream ended by itself") from stream.crash_reason
     finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_TIMEOUT):
+                await intake.finished()
         await _commit(stream)
         async with asyncio.timeout(STOP_TIMEOUT):
             await stream.stop()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import assert_never
 
 from connector.audience.prepare import Prepared, prepare
@@ -166,7 +167,13 @@ class Deliverer:
         # In a worker thread: arithmetic must not stop heartbeats.
         prepared = await asyncio.get_running_loop().run_in_executor(
             self._workers,
-            lambda: prepare(block, layout=chunk.layout, first_record=chunk.first_record, first_line=chunk.first_line),
+            lambda: prepare(
+                block,
+                layout=chunk.layout,
+                first_record=chunk.first_record,
+                first_line=chunk.first_line,
+                this_year=datetime.now(UTC).year,
+            ),
         )
         if prepared.records != chunk.records:
             message = f"the range holds {prepared.records} records, {chunk.records} were planned"

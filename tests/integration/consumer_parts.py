@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from connector.kafka.bitmap import encode
 from connector.kafka.committed import committed_offsets
 from connector.kafka.consumer import ConcurrentConsumer, Handler, OnDefect, Record, Tuning
 from connector.kafka.consumer_facts import Assigned, Committed, ConsumerFact
@@ -52,16 +53,6 @@ class Watch:
     async def offsets(self, *offsets: int) -> None:
         """Waits until these offsets of partition 0 came to a handler."""
         await self.until(lambda: {(0, offset) for offset in offsets} <= set(self.handled))
-
-    async def committed(self, offset: int) -> None:
-        """Waits until partition 0 was committed at *offset* (again), from now on."""
-        seen = len(self.facts)
-
-        def there() -> bool:
-            fresh = [fact for fact in self.facts[seen:] if isinstance(fact, Committed)]
-            return any(offset in fact.offsets.values() for fact in fresh)
-
-        await self.until(there)
 
     async def assigned(self, count: int = 1) -> None:
         """Waits until partitions were assigned for the so-manieth time."""
@@ -126,11 +117,21 @@ class Membership:
         )
         return Member(consumer)
 
-    async def committed(self, partition: int = 0) -> OffsetAndMetadata:
+    async def committed(self, partition: int = 0) -> OffsetAndMetadata | None:
         """What the group has committed, as Kafka tells it."""
         name = TopicPartition(self.topic, partition)
         found = await committed_offsets(self.settings, f"group-of-{self.topic}", [name], timeout_after=WITHIN)
-        return found[name]
+        return found.get(name)
+
+    async def commits(self, watch: Watch, offset: int, done: int = 0) -> None:
+        """Waits until Kafka shows partition 0 committed at *offset* with the bits *done* above it."""
+        wanted = (offset, encode(offset, done))
+        async with asyncio.timeout(WITHIN):
+            while True:
+                seen = len(watch.told(Committed))
+                if await self.committed() == wanted:
+                    return
+                await watch.until(lambda seen=seen: len(watch.told(Committed)) > seen)  # type: ignore[misc]
 
     async def commit_as_others_do(self, offset: int, metadata: str = "") -> None:
         """Commits for partition 0 without being a member, as operators' tools do."""

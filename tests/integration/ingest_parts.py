@@ -222,7 +222,7 @@ class Rig:
     @property
     def outcomes(self) -> OutcomeIntake:
         """The handler of the outcomes topic."""
-        return OutcomeIntake(self.settler, self.dead_letters, self.holding("progress"))
+        return OutcomeIntake(self.settler, self.dead_letters, self.holding("progress"), self.stop)
 
     @property
     def releaser(self) -> Releaser:

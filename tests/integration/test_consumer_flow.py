@@ -33,14 +33,14 @@ class TestLanes:
             assert [0, *range(10, 60)] == sorted(offset for _, offset in watch.handled)
             assert [*range(10, 60)] == [offset for _, offset in watch.handled if offset >= 10]
             await gate.let(*range(10))
-            await watch.committed(60)
+            await group.commits(watch, 60)
 
     async def test_a_record_that_has_no_lane_reaches_its_handler(self, group: Membership) -> None:
         """A poison record must not end the consumer, which would read it again after each restart."""
         await produce(group.settings, group.topic, [(0, b"\xff\xfe", b"poison"), (0, b"fine", b"")])
         watch = Watch()
         async with running(group, Gate(watch, 0, 1), watch):
-            await watch.committed(2)
+            await group.commits(watch, 2)
         assert [(0, 0), (0, 1)] == sorted(watch.handled)
 
 
@@ -61,7 +61,7 @@ class TestDefects:
 
         group.on_defect = bury
         async with running(group, broken, watch):
-            await watch.committed(1)
+            await group.commits(watch, 1)
         (record, error) = buried[0]
         assert (group.topic, 0, 0) == (record.topic, record.partition, record.offset)
         assert (b"key", b"\x00\xffpoison", (), "no") == (record.key, record.value, record.headers, error)
@@ -83,10 +83,10 @@ class TestDefects:
         group.on_defect = bury
         async with running(group.tuned(held=Backoff(0.02, 0.05)), broken, watch) as member:
             await watch.until(lambda: len(watch.told(Held)) >= 2)
-            await watch.committed(0)
+            await group.commits(watch, 0, 0b11)
             assert 1 == member.consumer.in_flight
             writable.set()
-            await watch.committed(3)
+            await group.commits(watch, 3)
 
 
 class TestPressure:
@@ -107,7 +107,7 @@ class TestPressure:
             assert 40 <= sum(fact.records for fact in watch.told(Polled)) < 40 + per_poll
             assert [] == watch.told(Resumed)
             await gate.let(*range(total))
-            await watch.committed(total)
+            await group.commits(watch, total)
         assert watch.told(Resumed)
         assert [(0, offset) for offset in range(total)] == sorted(watch.handled)
 
@@ -121,7 +121,7 @@ class TestPressure:
             await watch.until(lambda: bool(watch.told(Paused)))
             assert 3 == sum(fact.records for fact in watch.told(Polled))
             await gate.let(*range(12))
-            await watch.committed(12)
+            await group.commits(watch, 12)
 
 
 class TestHealth:
@@ -138,5 +138,5 @@ class TestHealth:
             assert consumer.assigned is not None
             assert [(group.topic, 0)] == sorted(consumer.assigned)
             await gate.let(1, 2)
-            await watch.committed(3)
+            await group.commits(watch, 3)
         assert (False, 0) == (consumer.assignment_known, consumer.in_flight)

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from connector.kafka.consumer import ConsumerError, Record
-from connector.kafka.consumer_facts import Assigned, CommitFailed, Committed, Completed, ConsumerFact, Drained, Revoked
+from connector.kafka.consumer_facts import Assigned, CommitFailed, Completed, ConsumerFact, Drained, Revoked
 from connector.runtime.settings import KafkaSettings
 from embedded.kafka import KafkaCluster
 from tests.integration.conftest import TopicFactory
@@ -85,7 +85,7 @@ class TestMembers:
             await asyncio.sleep(3)
 
         async with running(group, handle, watch):
-            await watch.committed(1)
+            await group.commits(watch, 1)
             assert [(0, 0)] == watch.handled
             assert 1 == len(watch.told(Assigned))
             assert [] == watch.told(CommitFailed)
@@ -107,9 +107,9 @@ class TestMembers:
 
         async with running(group, handle, watch):
             await watch.assigned(2)
-            await watch.until(lambda: any(50 in fact.offsets.values() for fact in watch.told(Committed)))
+            await group.commits(watch, 50)
             assert set(watch.handled) == {(0, offset) for offset in range(50)}
-        assert 50 == (await group.committed()).offset
+        assert (50, "") == await group.committed()
 
 
 class TestBroker:
@@ -135,7 +135,7 @@ class TestBroker:
                 await kafka.start()
                 await produce_numbers(settings, "t", 300, PARTITIONS)
                 await watch.until(lambda: len(set(watch.handled)) == 600)
-            assert [100] * PARTITIONS == [(await group.committed(number)).offset for number in range(PARTITIONS)]
+            assert [(100, "")] * PARTITIONS == [await group.committed(number) for number in range(PARTITIONS)]
 
 
 class TestBreaking:

@@ -281,6 +281,15 @@ class TestWhatGoesOut:
 
         assert ["/v26.0/7/users"] == recorder.targets
 
+    async def test_the_length_of_a_body_is_said(self) -> None:
+        """Nothing is known of how Meta takes bodies without a length, so there is one, though they go in blocks."""
+        recorder = Recorder()
+        async with recorded(recorder) as graph:
+            await graph.send(adding("7"), Credentials(TOKEN, PROOF))
+
+        assert str(len(recorder.bodies[0])) == recorder.headers[0]["Content-Length"]
+        assert "Transfer-Encoding" not in recorder.headers[0]
+
     async def test_redirects_are_not_followed(self) -> None:
         """A token goes to nobody but the configured host."""
         recorder = Recorder(answer=(302, {"Location": "/elsewhere"}))

@@ -68,6 +68,19 @@ def settled(ready: ChunkReady, outcome: Outcome | None = None, **changes: Any) -
     return ChunkSettled(**document)
 
 
+def outcome_record(event: ChunkSettled) -> Encoded:
+    """*event* as the uploader writes it."""
+    return encode(
+        CHUNK_SETTLED,
+        event,
+        key=str(event.revision),
+        identity=(event.chunk_id, event.settled_at),
+        source="uploader",
+        subject=event.chunk_id,
+        now=utc_now(),
+    )
+
+
 async def uploading(rig: Rig, lines: int = 25_000) -> tuple[int, list[ChunkReady]]:
     """A planned delivery and its chunks."""
     delivery = await rig.planned(rig.event(rig.write(lines)))
@@ -184,6 +197,27 @@ class TestApplied:
         assert {0: {"malformed_json": 180}} == reasons
 
 
+class TestStop:
+    async def test_a_stop_finishes_the_record_at_hand_and_begins_no_other(self, rig: Rig) -> None:
+        """What was begun is committed and told; what was not is left for the next process."""
+        revision, (first, second, _) = await uploading(rig)
+        records = [await rig.put(topics.OUTCOMES, outcome_record(settled(ready))) for ready in (first, second)]
+        outcomes = rig.outcomes
+        async with rig.engine.begin() as connection:
+            await deliveries.locked(connection, revision)  # keeps the first record at hand
+            begun = asyncio.create_task(outcomes.handle(records[0]))
+            await asyncio.sleep(0)
+            rig.stop.set()
+            finished = asyncio.create_task(outcomes.finished())
+            await asyncio.sleep(0)
+            assert not finished.done()
+
+        assert await begun
+        await finished
+        assert not await outcomes.handle(records[1])
+        assert 10_000 == (await totals(rig, revision)).accepted
+
+
 class TestNotApplied:
     async def test_what_was_delivered_never_goes_back(self, rig: Rig) -> None:
         """A late wait or death of a delivered chunk changes nothing."""
@@ -208,18 +242,7 @@ class TestNotApplied:
         """Another chunk, another audience, other sums than were planned: never believed."""
         revision, (ready,) = await uploading(rig, 10)
         event = settled(ready).model_copy(update=change)
-        record = await rig.put(
-            topics.OUTCOMES,
-            encode(
-                CHUNK_SETTLED,
-                event,
-                key=str(revision),
-                identity=(revision, code),
-                source="uploader",
-                subject=event.chunk_id,
-                now=utc_now(),
-            ),
-        )
+        record = await rig.put(topics.OUTCOMES, outcome_record(event))
 
         assert await rig.outcomes.handle(record)
 

@@ -164,7 +164,7 @@ class Picky:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            if any(value in (request.body(credentials) or b"") for value in self._bad):
+            if any(value in b"".join(request.body(credentials) or ()) for value in self._bad):
                 error = GraphError(1, 99, "OAuthException", is_transient=False, title="", message="no", fbtrace_id="t")
                 return Refusal(error, Meta(500, Usage()))
             return await self._graph.send(request, credentials)

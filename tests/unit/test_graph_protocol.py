@@ -52,7 +52,7 @@ def deciphered(name: str) -> Answer:
 
 def sent(request: GraphRequest) -> dict[str, object]:
     """The JSON body as Meta reads it."""
-    document: dict[str, object] = orjson.loads(request.body(CREDENTIALS) or b"{}")
+    document: dict[str, object] = orjson.loads(b"".join(request.body(CREDENTIALS) or (b"{}",)))
     return document
 
 
@@ -117,7 +117,7 @@ class TestRequests:
         body = debug_token("t").body(Credentials("app|secret"))
 
         assert body is not None
-        assert "appsecret_proof" not in orjson.loads(body)
+        assert "appsecret_proof" not in orjson.loads(b"".join(body))
 
 
 class TestSessionIds:
