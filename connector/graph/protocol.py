@@ -6,8 +6,7 @@ What a refusal means is decided in `connector.graph.verdicts`.
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -15,9 +14,10 @@ from typing import Any
 
 import orjson
 
+from connector.graph.errors import MAX_ID, GraphError, is_int, read_error, redacted, short
+from connector.graph.usage import Usage, usage
+
 MAX_SAMPLES = 1_000
-MAX_MESSAGE = 300
-MAX_ID = 128
 
 
 @dataclass(frozen=True)
@@ -71,18 +71,6 @@ class RawAnswer:
 
 
 @dataclass(frozen=True)
-class Usage:
-    """How much of the budgets is used, from the three usage headers and `Retry-After`.
-
-    `percent` is the largest of all parts (100 with a successful call is a brake signal, not proof of a block: observed
-    in recorded traffic). `regain_seconds` is Meta's own estimate until access returns (its header says minutes).
-    """
-
-    percent: float = 0.0
-    regain_seconds: float = 0.0
-
-
-@dataclass(frozen=True)
 class Meta:
     """What came with an answer: usage, the version that really served it, and the ids Meta's support asks for."""
 
@@ -91,24 +79,6 @@ class Meta:
     served_version: str | None = None
     version_warning: str | None = None
     request_id: str | None = None
-
-
-@dataclass(frozen=True)
-class GraphError:
-    """Meta's error envelope. Decisions use code, subcode and is_transient only, never the text."""
-
-    code: int
-    subcode: int | None
-    kind: str
-    is_transient: bool
-    title: str
-    message: str
-    fbtrace_id: str | None
-
-    @property
-    def label(self) -> str:
-        """`code` or `code/subcode`."""
-        return f"{self.code}" if self.subcode is None else f"{self.code}/{self.subcode}"
 
 
 @dataclass(frozen=True)
@@ -268,11 +238,11 @@ def decipher(raw: RawAnswer, credentials: Credentials | None = None) -> Success 
     meta = Meta(
         status=raw.status,
         usage=usage(raw.headers),
-        served_version=_short(raw.headers.get("facebook-api-version")),
+        served_version=short(raw.headers.get("facebook-api-version")),
         version_warning=redacted(raw.headers["x-ad-api-version-warning"])
         if "x-ad-api-version-warning" in raw.headers
         else None,
-        request_id=_short(raw.headers.get("x-fb-request-id")),
+        request_id=short(raw.headers.get("x-fb-request-id")),
     )
     if not raw.body.strip():
         return Garbled("empty body", meta)
@@ -286,95 +256,12 @@ def decipher(raw: RawAnswer, credentials: Credentials | None = None) -> Success 
     if not isinstance(document, dict):
         return Garbled(f"a JSON {type(document).__name__} instead of an object", meta)
     if "error" in document:
-        error = _error(document["error"], raw.headers, credentials)
+        quoted = (credentials.token, credentials.proof) if credentials else ()
+        error = read_error(document["error"], raw.headers, *quoted)
         return Garbled("an error that is no envelope", meta) if error is None else Refusal(error, meta)
     if not 200 <= raw.status < 300:
         return Garbled(f"status {raw.status} without an error envelope", meta)
     return Success(document, meta)
-
-
-def _error(envelope: object, headers: Mapping[str, str], credentials: Credentials | None) -> GraphError | None:
-    if not isinstance(envelope, dict) or not _is_int(envelope.get("code")):
-        return None
-    subcode = envelope.get("error_subcode")
-    quoted = (credentials.token, credentials.proof) if credentials else ()
-    return GraphError(
-        code=envelope["code"],
-        subcode=subcode if _is_int(subcode) else None,
-        kind=redacted(str(envelope.get("type", "")), *quoted),
-        is_transient=envelope.get("is_transient") is True,
-        title=redacted(str(envelope.get("error_user_title") or ""), *quoted),
-        message=redacted(str(envelope.get("message") or ""), *quoted),
-        fbtrace_id=_short(envelope.get("fbtrace_id")) or _short(headers.get("x-fb-request-id")),
-    )
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _short(value: object) -> str | None:
-    return value[:MAX_ID] if isinstance(value, str) and value else None
-
-
-_SECRETS = (
-    re.compile(r"EAA[A-Za-z0-9]{8,}"),
-    re.compile(r"\b[0-9a-fA-F]{32,}\b"),
-    re.compile(r"[^\s\"'<>]+@[^\s\"'<>]+"),
-    re.compile(r"(?:access_token|appsecret_proof|input_token|client_secret)=[^&\s\"']+"),
-)
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-
-
-def redacted(text: str, *secrets: str | None) -> str:
-    """Text from Meta as it may be shown: without tokens, hashes, addresses and *secrets*, and short.
-
-    Errors do quote the input.
-    """
-    for secret in secrets:
-        text = text.replace(secret, "[redacted]") if secret else text
-    text = _UNPRINTABLE.sub(" ", text)  # a line break would let Meta's text pose as a log line of ours
-    for pattern in _SECRETS:
-        text = pattern.sub("[redacted]", text)
-    return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "…"
-
-
-def usage(headers: Mapping[str, str]) -> Usage:
-    """The usage headers as one value; what cannot be read counts as nothing said.
-
-    `x-business-use-case-usage` comes with all audience calls but POST users, which carries `x-ad-account-usage` and
-    `x-app-usage` instead (observed in recorded traffic): so all three are read, always.
-    """
-    percents: list[float] = []
-    regains: list[float] = []
-    for entry in _business_entries(headers.get("x-business-use-case-usage")):
-        percents += _numbers(entry, "call_count", "total_cputime", "total_time")
-        regains += [minutes * 60 for minutes in _numbers(entry, "estimated_time_to_regain_access")]
-    percents += _numbers(_object(headers.get("x-app-usage")), "call_count", "total_cputime", "total_time")
-    percents += _numbers(_object(headers.get("x-ad-account-usage")), "acc_id_util_pct")
-    retry_after = headers.get("retry-after", "")
-    if retry_after.isascii() and retry_after.isdigit():
-        regains.append(float(retry_after[:9]))
-    return Usage(percent=max(percents, default=0.0), regain_seconds=max(regains, default=0.0))
-
-
-def _object(header: str | None) -> Mapping[str, Any]:
-    try:
-        document = orjson.loads(header or "{}")
-    except orjson.JSONDecodeError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _business_entries(header: str | None) -> Iterable[Mapping[str, Any]]:
-    for entries in _object(header).values():
-        if isinstance(entries, list):
-            yield from (entry for entry in entries if isinstance(entry, dict))
-
-
-def _numbers(entry: Mapping[str, Any], *names: str) -> list[float]:
-    values = (entry.get(name) for name in names)
-    return [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
 
 
 @dataclass(frozen=True)
@@ -411,7 +298,7 @@ def users_reply(document: Mapping[str, Any]) -> UsersReply | None:
 def _id(value: object) -> str | None:
     if isinstance(value, str):
         return value if 0 < len(value) <= MAX_ID else None
-    return str(value) if _is_int(value) else None
+    return str(value) if is_int(value) else None
 
 
 def _count(value: object) -> int | None:

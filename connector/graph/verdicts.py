@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from connector.graph.protocol import Garbled, GraphError, Meta, NoAnswer, Refusal, Usage
+from connector.graph.errors import GraphError
+from connector.graph.protocol import Garbled, Meta, NoAnswer, Refusal
+from connector.graph.usage import Usage
 
 
 class ThrottleScope(StrEnum):

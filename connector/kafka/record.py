@@ -1,7 +1,9 @@
-"""A record as handlers see it: plain bytes, no client objects."""
+"""A record as handlers see it: plain bytes, no client objects; and the ways a handler may be done with it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from connector.kafka.headers import Headers
 
@@ -36,3 +38,15 @@ Handler = Callable[[Record], Awaitable[None]]
 
 OnDefect = Callable[[Record, Exception], Awaitable[None]]
 """Puts a record whose handler raised where nothing is lost (dead letters). Returning completes the record."""
+
+
+async def leave_unfinished() -> NoReturn:
+    """Ends the current handler as one that was cancelled: its record is not done with and will be read again.
+
+    Merely raising CancelledError would look like a defect of the handler, and bury the record: nobody had cancelled it.
+    """
+    task = asyncio.current_task()
+    if task is not None:
+        task.cancel()
+    await asyncio.sleep(0)
+    raise asyncio.CancelledError

@@ -8,7 +8,7 @@ turn every delivery into a dead letter.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
@@ -39,18 +39,6 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
     except TimeoutError:
         return
     raise Stopped
-
-
-async def leave_unfinished() -> NoReturn:
-    """Ends the current handler as one that was cancelled: its record is not done with and will be read again.
-
-    Merely raising CancelledError would look like a defect of the handler: nobody had cancelled it.
-    """
-    task = asyncio.current_task()
-    if task is not None:
-        task.cancel()
-    await asyncio.sleep(0)
-    raise asyncio.CancelledError
 
 
 class Holding:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from connector.kafka.events import PoisonEvent, decode
 from connector.kafka.producer import EventProducer, ProduceError
+from connector.kafka.record import leave_unfinished
 from connector.kafka.topics import DELIVERIES, PROFILES_DLQ
 from connector.telemetry import Telemetry
 from schemas.events import ProfileChanged, ProfileStatus
@@ -18,7 +19,7 @@ from services.ingest.clock import Clock
 from services.ingest.deadletters import DeadLetters, KafkaRecord
 from services.ingest.emission import Emission
 from services.ingest.facts import WaitingReleased
-from services.ingest.holding import Holding, Stopped, Unrecordable, leave_unfinished, pause
+from services.ingest.holding import Holding, Stopped, Unrecordable, pause
 from services.ingest.patience import Patience, TryLater
 from services.ingest.publication import delivery_record
 from services.ingest.status import StatusPublisher

@@ -8,7 +8,7 @@ chunks lie in one partition, so the process that holds this state is the only on
 
 from dataclasses import dataclass
 
-from connector.graph.protocol import Usage
+from connector.graph.usage import Usage
 from connector.graph.verdicts import Throttled, ThrottleScope
 
 BLOCKING_PERCENT = 95.0

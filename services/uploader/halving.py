@@ -4,7 +4,8 @@ Two causes look alike from outside: the batch is too large, or a row in it is at
 taken or stands alone; a row refused alone is at fault. Once a half was taken whose twin was refused, size is ruled out:
 from there on, when the first half of a refused part is taken, the fault lies in the second, which is divided without
 asking. One bad row among n is found in at most 2 log2(n) + 1 calls, the logarithm rounded up (27 of 10,000, as the
-smaller half goes first).
+smaller half goes first). A size limit that lies exactly between two uneven halves looks like a fault: that costs some
+calls more, and condemns nobody, because a row is only at fault when it is refused alone.
 """
 
 import math

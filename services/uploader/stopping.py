@@ -1,7 +1,8 @@
 """Waiting and beginning while the process may be told to stop: what has not begun is left to be read again."""
 
 import asyncio
-from typing import NoReturn
+
+from connector.kafka.record import leave_unfinished
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
@@ -26,15 +27,3 @@ async def unless_stopping(stop: asyncio.Event) -> None:
     """
     if stop.is_set():
         await leave_unfinished()
-
-
-async def leave_unfinished() -> NoReturn:
-    """Ends the current handler as one that was cancelled: its record is not done with and will be read again.
-
-    Merely raising CancelledError would look like a defect of the handler, and bury the record: nobody had cancelled it.
-    """
-    task = asyncio.current_task()
-    if task is not None:
-        task.cancel()
-    await asyncio.sleep(0)
-    raise asyncio.CancelledError

@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connector.graph.client import GraphClient
-from connector.graph.protocol import Answer, Credentials, GraphError, GraphRequest, Meta, Refusal, Success, Usage
+from connector.graph.errors import GraphError
+from connector.graph.protocol import Answer, Credentials, GraphRequest, Meta, Refusal, Success
 from connector.graph.protocol import create_audience as creating
+from connector.graph.usage import Usage
 from connector.kafka.events import encode
 from connector.kafka.headers import Headers, text
 from connector.kafka.producer import ProduceError

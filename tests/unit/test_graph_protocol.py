@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.graph.errors import MAX_MESSAGE, redacted
 from connector.graph.protocol import (
-    MAX_MESSAGE,
     MAX_SAMPLES,
     Answer,
     Credentials,
@@ -20,18 +20,16 @@ from connector.graph.protocol import (
     Refusal,
     Session,
     Success,
-    Usage,
     debug_token,
     decipher,
     exchange_token,
     list_audiences,
     read_audience,
-    redacted,
     session_id,
-    usage,
     users,
     users_reply,
 )
+from connector.graph.usage import Usage, usage
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "graph"
 CREDENTIALS = Credentials("a-token", "a-proof")

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from connector.graph.protocol import Garbled, GraphError, Meta, NoAnswer, Refusal, Usage
+from connector.graph.errors import GraphError
+from connector.graph.protocol import Garbled, Meta, NoAnswer, Refusal
+from connector.graph.usage import Usage
 from connector.graph.verdicts import (
     DEFAULT_ACCOUNT_WAIT,
     DEFAULT_APP_WAIT,

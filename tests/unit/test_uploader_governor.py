@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.graph.protocol import Usage
+from connector.graph.usage import Usage
 from connector.graph.verdicts import Throttled, ThrottleScope
 from services.uploader.governor import MAX_PAUSE, SPREAD, Governor
 

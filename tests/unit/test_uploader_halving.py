@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hypothesis import given
+import pytest
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from services.uploader.halving import Halving, most_calls
@@ -56,6 +57,14 @@ def with_row(bad: int) -> Callable[[Sequence[int]], bool]:
     return lambda items: bad in items
 
 
+def sizes(rows: int) -> set[int]:
+    """The sizes of all parts that halving can come to."""
+    found = {rows}
+    while halves := {half for size in found for half in (size // 2, size - size // 2)} - found - {0}:
+        found |= halves
+    return found
+
+
 class TestRowsAtFault:
     @given(rows=st.integers(1, 10_000), data=st.data())
     def test_one_bad_row_is_found_in_2_log2_n_plus_1_calls(self, rows: int, data: st.DataObject) -> None:
@@ -86,12 +95,28 @@ class TestRowsAtFault:
 class TestSize:
     @given(rows=st.integers(1, 10_000), limit=st.integers(1, 10_000))
     def test_a_batch_that_is_too_large_arrives_in_parts(self, rows: int, limit: int) -> None:
-        """Nobody is at fault, everybody arrives, and no part is divided further than needed."""
+        """Nobody is at fault, and everybody arrives."""
         result = search(rows, lambda items: len(items) > limit)
 
         assert [] == result.found
         assert list(range(rows)) == sorted(result.arrived)
+
+    @given(rows=st.integers(1, 10_000), limit=st.integers(1, 10_000))
+    def test_no_part_is_divided_further_than_needed(self, rows: int, limit: int) -> None:
+        """But for a limit exactly between two uneven halves, which looks like a fault of a row."""
+        assume(2 * limit + 1 not in sizes(rows))
+
+        result = search(rows, lambda items: len(items) > limit)
+
         assert result.calls <= max(4 * math.ceil(rows / limit) - 1, 1)
+
+    @pytest.mark.parametrize("rows", [2_123, 7_037, 9_999])
+    def test_a_limit_between_two_uneven_halves_stays_within_the_cap(self, rows: int) -> None:
+        """The coincidence costs calls, not people."""
+        result = search(rows, lambda items: len(items) > rows // 2)
+
+        assert (rows, []) == (len(result.arrived), result.found)
+        assert result.calls <= most_calls(rows)
 
     def test_a_taken_batch_is_one_call(self) -> None:
         """Nothing is halved without need."""
