@@ -79,6 +79,8 @@ class EventProducer:
         producer = self._producer
         if producer is None:
             raise RuntimeError("the producer is used outside its `async with` block")
+        if key is None and value is None:
+            key = b""  # aiokafka asserts that one of them is there; such a dead letter would be held for ever
         try:
             async with asyncio.timeout(self._settings.request_timeout + 5):
                 await producer.send_and_wait(topic, value, key=key, headers=list(headers))

@@ -197,7 +197,9 @@ class Workers:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)  # a task that was cancelled before its first step never came to do it itself
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            self.dispatch()  # a handler left its record unfinished and took the worker along: others go on
+        elif (error := task.exception()) is not None:
             self._failed(error)
 
 

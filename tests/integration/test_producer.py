@@ -56,6 +56,16 @@ class TestAcknowledged:
         assert (b"key", b"\x00\xff", HEADERS) == (first.key, first.value, tuple(first.headers))
         assert (b"key", None, ()) == (second.key, second.value, tuple(second.headers))
 
+    async def test_a_record_without_key_and_value_can_be_put_aside(
+        self, kafka_settings: KafkaSettings, topic_factory: TopicFactory
+    ) -> None:
+        """Poison with nothing in it gets a dead letter too, with its headers, instead of being held for ever."""
+        topic = await topic_factory()
+        async with EventProducer(kafka_settings, "test") as producer:
+            await producer.send(topic, None, None, HEADERS)
+        (record,) = await stored(kafka_settings, topic)
+        assert (b"", None, HEADERS) == (record.key, record.value, tuple(record.headers))
+
     async def test_a_batch_keeps_its_order(self, kafka_settings: KafkaSettings, topic_factory: TopicFactory) -> None:
         """Events published together are stored as they were given, under the configured prefix."""
         topic = await topic_factory()

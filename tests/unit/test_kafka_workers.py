@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.kafka.consumer_facts import Completed, ConsumerFact, Defective, Held
-from connector.kafka.record import Handler, OnDefect, Record
+from connector.kafka.record import Handler, OnDefect, Record, leave_unfinished
 from connector.kafka.workers import TURNS_BETWEEN_YIELDS, Backoff, Flight, HandlerCancelled, Workers
 
 PARTITION = TopicPartition("t", 0)
@@ -210,6 +210,19 @@ class TestDefects:
         crew.start(flight(7))
         await settled(lambda: crew.landed == [7])
         assert [HandlerCancelled] == defects
+
+    async def test_a_record_left_unfinished_leaves_the_others_their_turn(self) -> None:
+        """It does not land and is no defect; what waits behind it is begun all the same."""
+
+        async def leaving(record: Record) -> None:
+            if record.offset == 0:
+                await leave_unfinished()
+
+        crew = Crew(leaving, concurrency=1)
+        crew.start(flight(0), flight(1), flight(2, "other"))
+        await settled(lambda: len(crew.landed) == 2)
+        assert [1, 2] == sorted(crew.landed)
+        assert [] == crew.told(Defective)
 
     async def test_a_worker_that_breaks_is_told(self) -> None:
         """An error in our own accounting ends the consumer instead of losing a worker silently."""
