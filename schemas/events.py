@@ -13,6 +13,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from schemas.match_keys import ColumnMapping
+
 MAX_FILES = 1_000
 """Files one delivery may name: keeps the largest event well under Kafka's default 1 MiB."""
 
@@ -58,6 +60,24 @@ class Layout(StrEnum):
 
     NARRATIVE_DATASET = "narrative-dataset"
     NARRATIVE_LEGACY = "narrative-legacy"
+    COLUMNS = "columns"
+
+
+class Format(StrEnum):
+    """How a file holds its records."""
+
+    NDJSON = "ndjson"
+    CSV = "csv"
+    TSV = "tsv"
+    PARQUET = "parquet"
+
+
+class Compression(StrEnum):
+    """What a file as a whole is wrapped in. Parquet compresses inside and takes only `none`."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
 
 
 class QuickSettings(Event):
@@ -69,13 +89,18 @@ class QuickSettings(Event):
 
 
 class FileRef(Event):
-    """A file by reference: a configured store and a key in it. URLs are not accepted (no request forgery)."""
+    """A file by reference: a configured store and a key in it. URLs are not accepted (no request forgery).
+
+    Without `format` and `compression` the ending of the key tells them, and the first bytes must agree.
+    """
 
     name: Name
     store: Slug
     key: Name
     bytes: Count | None = None
     etag: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
+    format: Format | None = None
+    compression: Compression | None = None
 
 
 class DeliveryRequested(Event):
@@ -96,6 +121,7 @@ class DeliveryRequested(Event):
     operation: Operation = Operation.ADD
     quick_settings: QuickSettings = QuickSettings()
     layout: Layout = Layout.NARRATIVE_DATASET
+    mapping: ColumnMapping | None = None
     files: Annotated[tuple[FileRef, ...], Field(max_length=MAX_FILES)]
 
     @model_validator(mode="after")
@@ -108,6 +134,13 @@ class DeliveryRequested(Event):
             raise ValueError(f"a {self.kind} names connection_id and no subscription_id")
         if not self.files and self.kind is not DeliveryKind.CONNECTION_CREATED:
             raise ValueError("files is empty: name at least one file")
+        return self
+
+    @model_validator(mode="after")
+    def _maps_its_columns(self) -> "DeliveryRequested":
+        """The layout `columns` has a mapping, the others know their fields."""
+        if (self.layout is Layout.COLUMNS) != (self.mapping is not None):
+            raise ValueError("the layout columns needs a mapping, and no other layout takes one")
         return self
 
     @property
@@ -133,11 +166,56 @@ class ByteRange(Event):
         return self
 
 
+class DecodedRange(ByteRange):
+    """Records of a compressed line-separated file: bytes `start` to `end` of what it decodes to, cut at record ends."""
+
+    kind: Literal["decoded"] = "decoded"  # type: ignore[assignment]
+
+
+class RowRange(Event):
+    """Rows `start` (inclusive) to `end` (exclusive), from 0, within one row group of a Parquet file."""
+
+    kind: Literal["rows"] = "rows"
+    row_group: Count
+    start: Count
+    end: Annotated[int, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> "RowRange":
+        """A range holds at least one row."""
+        if self.end <= self.start:
+            raise ValueError(f"range ends at {self.end}, before it starts at {self.start}")
+        return self
+
+
+ChunkRange = Annotated[ByteRange | DecodedRange | RowRange, Field(discriminator="kind")]
+
+
+class Table(Event):
+    """How to read the lines of a CSV or TSV file without its header.
+
+    A header is not repeated here: in a file that has none, its first line is a person. `positions` are the columns
+    (from 0) that hold what the layout asks for, in the layout's order; None where the file has no such column.
+    """
+
+    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)]
+    width: Annotated[int, Field(ge=1, le=256)]
+    positions: Annotated[tuple[Annotated[int, Field(ge=0, lt=256)] | None, ...], Field(max_length=64)]
+
+
+class ReplaceBatch(Event):
+    """A chunk's place in a replacement: `number` of `total`, from 1. Number 1 is sent first, alone."""
+
+    number: Annotated[int, Field(ge=1)]
+    total: Annotated[int, Field(ge=1)]
+
+
 class ChunkReady(Event):
     """ingest to uploader: a range of one file to be sent to one audience. Keyed by the ad account.
 
     `first_record` and `first_line` count from 1 within the file (a blank line is a line but not a record), so that a
-    reject names the line its owner sees in an editor.
+    reject names the line its owner sees in an editor; in Parquet they are the same. `emission` counts how often the
+    chunk was to be sent; from the second time on `released_at` says when somebody let it go on.
     """
 
     revision: Revision
@@ -153,10 +231,18 @@ class ChunkReady(Event):
     store: Slug
     key: Name
     etag: Annotated[str, StringConstraints(min_length=1, max_length=256)]
-    range: ByteRange
+    range: ChunkRange
     first_record: Annotated[int, Field(ge=1)]
     first_line: Annotated[int, Field(ge=1)]
     records: Annotated[int, Field(ge=1, le=MAX_CHUNK_RECORDS)]
+    mapping: ColumnMapping | None = None
+    format: Format = Format.NDJSON
+    compression: Compression = Compression.NONE
+    table: Table | None = None
+    value_based: bool = False
+    replace: ReplaceBatch | None = None
+    emission: Annotated[int, Field(ge=1)] = 1
+    released_at: datetime | None = None
 
     @property
     def chunk_id(self) -> str:
@@ -220,7 +306,11 @@ class ChunkCounts(Event):
 
 
 class ChunkSettled(Event):
-    """uploader to ingest: what became of a chunk. Keyed by the revision."""
+    """uploader to ingest: what became of a chunk. Keyed by the revision.
+
+    `reject_reasons` counts records; `cell_rejects` counts values that were left out, as `<key>:<reason>`, whose records
+    may have left all the same.
+    """
 
     revision: Revision
     file_index: Count
@@ -230,6 +320,7 @@ class ChunkSettled(Event):
     outcome: Outcome
     counts: ChunkCounts
     reject_reasons: dict[str, int] = {}
+    cell_rejects: dict[str, int] = {}
     rejects: Annotated[tuple[Reject, ...], Field(max_length=MAX_REJECT_SAMPLES)] = ()
     calls: Count = 0
     attempts: Annotated[int, Field(ge=1)] = 1

@@ -28,9 +28,9 @@ class EventType:
         return f"urn:fbc:schema:{self.name}:{self.version}"
 
 
-DELIVERY_REQUESTED = EventType("delivery-requested", "1.0.0", events.DeliveryRequested, "deliveries.v1")
-CHUNK_READY = EventType("chunk-ready", "1.0.0", events.ChunkReady, "chunks.v1")
-CHUNK_SETTLED = EventType("chunk-settled", "1.0.0", events.ChunkSettled, "outcomes.v1")
+DELIVERY_REQUESTED = EventType("delivery-requested", "1.1.0", events.DeliveryRequested, "deliveries.v1")
+CHUNK_READY = EventType("chunk-ready", "1.1.0", events.ChunkReady, "chunks.v1")
+CHUNK_SETTLED = EventType("chunk-settled", "1.1.0", events.ChunkSettled, "outcomes.v1")
 DELIVERY_STATUS_CHANGED = EventType(
     "delivery-status-changed", "1.0.0", events.DeliveryStatusChanged, "delivery-status.v1"
 )

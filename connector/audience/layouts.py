@@ -71,7 +71,7 @@ SCALARS = (BIRTH_DATE, BIRTH_YEAR, COUNTRY)
 def wrapper(layout: Layout) -> str | None:
     """The field everything lies under, or None when it lies at the top."""
     match layout:
-        case Layout.NARRATIVE_DATASET:
+        case Layout.NARRATIVE_DATASET | Layout.COLUMNS:
             return None
         case Layout.NARRATIVE_LEGACY:
             return "data"
