@@ -15,7 +15,7 @@ import polars as pl
 from connector.audience.attributes import ODD_OF, REASON_OF, attributes
 from connector.audience.distinct import REASON
 from connector.audience.identifiers import ROW, Identifiers, find_identifiers, first_of_each, further
-from connector.audience.keys import IDENTIFIERS, Key
+from connector.audience.keys import IDENTIFIERS, PLACES_AND_AGE, Key
 from connector.audience.reasons import CellReason
 from connector.audience.records import LINE, RECORD
 
@@ -42,11 +42,12 @@ def to_cells(frame: pl.DataFrame, *, this_year: int) -> Cells:
     firsts = [first_of_each(found, frame.height).alias(key) for key, found in identifiers.items()]
     numbers = pl.int_range(frame.height, dtype=pl.UInt32, eager=True).alias(ROW)
     people = pl.concat([frame.select(numbers, RECORD, LINE, *firsts), *attributes(frame, this_year)], how="horizontal")
+    people = people.with_columns(pl.lit(None, dtype=pl.String).alias(key) for key in Key if key not in people.columns)
     odd = _odd_rows(people, identifiers.values())
     decided = people.filter(~pl.col(ROW).is_in(odd.implode())) if odd.len() else people
     is_identified = decided.select(_is_identified()).to_series()
     return Cells(
-        frame=_one_row_per_identifier(decided.filter(is_identified), further(identifiers)),
+        frame=_one_row_per_identifier(decided.filter(is_identified), further(identifiers), list(identifiers)),
         no_identifier=decided.filter(~is_identified).select(RECORD, LINE),
         cell_rejects=_count_rejects(decided, identifiers),
         odd=odd.to_list(),
@@ -62,17 +63,17 @@ def _odd_rows(people: pl.DataFrame, identifiers: Iterable[Identifiers]) -> pl.Se
 def _is_identified() -> pl.Expr:
     """`keys.identifies` in columns."""
     filled = {key: pl.col(key).is_not_null() for key in Key}
-    full_name = filled[Key.LN] & (filled[Key.FN] | filled[Key.FI]) & filled[Key.DOBY]
+    full_name = filled[Key.LN] & (filled[Key.FN] | filled[Key.FI]) & pl.any_horizontal(filled[key] for key in PLACES_AND_AGE)
     return pl.any_horizontal(full_name, *(filled[key] for key in IDENTIFIERS))
 
 
-def _one_row_per_identifier(people: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
+def _one_row_per_identifier(people: pl.DataFrame, more: pl.DataFrame, kinds: list[Key]) -> pl.DataFrame:
     """Row k of a record carries its k-th identifier of each kind; every row carries all attributes."""
     first = people.select(RECORD, LINE, *Key)
     if more.is_empty():
         return first
     # An inner join: the odd and the unidentified are not among the people.
-    rest = more.join(people.drop(IDENTIFIERS), on=ROW, how="inner", maintain_order="left").select(RECORD, LINE, *Key)
+    rest = more.join(people.drop(kinds), on=ROW, how="inner", maintain_order="left").select(RECORD, LINE, *Key)
     return pl.concat([first, rest]).sort(RECORD, maintain_order=True)
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from connector.audience.distinct import ODD, REASON, VALUE, WRITTEN, by_rule, distinct, joined
-from connector.audience.keys import IDENTIFIERS, Key
+from connector.audience.keys import Key, Mode
 from connector.audience.layouts import NO_TYPE, SOURCES, Source
-from connector.audience.normalise import Mode, normalise
+from connector.audience.normalise import normalise
 from connector.audience.rules.devices import NOBODY
 from connector.audience.rules.digests import JUNK_DIGESTS
 from connector.audience.rules.text import WHITESPACE
@@ -40,7 +40,7 @@ class Identifiers:
 
 def find_identifiers(frame: pl.DataFrame) -> dict[Key, Identifiers]:
     """The identifiers of a `Records.frame`, by kind."""
-    return {key: _judged(key, _written(frame, key)) for key in IDENTIFIERS}
+    return {key: _judged(key, _written(frame, key)) for key in (Key.EMAIL, Key.MADID)}
 
 
 def first_of_each(identifiers: Identifiers, height: int) -> pl.Series:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connector.audience import layouts
-from connector.audience.keys import IDENTIFIERS, UNHASHED, Key, identifies
+from connector.audience.keys import IDENTIFIERS, UNHASHED, Key, Mode, identifies
 from connector.audience.layouts import SOURCES, Source
-from connector.audience.normalise import Mode, digest, normalise
+from connector.audience.normalise import digest, normalise
 from connector.audience.reasons import CellReason
 from connector.audience.rules.dates import normalise_date, normalise_year
 from connector.audience.rules.text import WHITESPACE
