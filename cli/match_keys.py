@@ -24,12 +24,12 @@ AUTO = "auto"
 """The mode of this tool alone, as in Meta's tools: 64 hexadecimal digits are a hash, all else is plain."""
 
 _STARTS = {"F5FIRST": Key.FN, "F5LAST": Key.LN}
-"""Keys of Meta's uploader that its documentation does not have: the first five letters of a name. Only for comparing."""
+"""Keys of Meta's uploader that its documentation does not have: the first five letters of a name. To compare only."""
 
 _KEYS = frozenset({*Key, DOB, *_STARTS})
 
 
-class BadLine(Exception):  # noqa: N818 -- it is the line that is wrong, not this program
+class BadLine(Exception):
     """A line that asks nothing that could be answered."""
 
 
@@ -42,11 +42,11 @@ def match_keys() -> None:
 def normalise_lines() -> None:
     """Reads JSON lines {"key","value","country"?,"mode"?} and answers each with a line, in the same order.
 
-    The answer is {"key","normalised","sha256","rejected"}: "normalised" is "" for a value that holds nothing and null for
-    one that is unusable, which "rejected" explains; "sha256" is null where there is nothing to hash, and for keys that
-    Meta takes in plain. DOB, a whole birth date, becomes YYYYMMDD. The mode is raw, sha256 or (when not given) auto:
-    64 hexadecimal digits are a hash. A line that cannot be answered is answered with an "error" as well, and the exit
-    code is 1. Blank lines are skipped.
+    The answer is {"key","normalised","sha256","rejected"}: "normalised" is "" for a value that holds nothing and null
+    for one that is unusable, which "rejected" explains; "sha256" is null where there is nothing to hash, and for keys
+    that Meta takes in plain. DOB, a whole birth date, becomes YYYYMMDD. The mode is raw, sha256 or (when not given)
+    auto: 64 hexadecimal digits are a hash. A line that cannot be answered has its place all the same, with an "error"
+    that says why, and the exit code is 1. Blank lines are skipped.
     """
     failed = 0
     try:
@@ -68,14 +68,10 @@ def answers(lines: IO[bytes], *, this_year: int) -> Iterator[dict[str, str | Non
     number = 0
     while line := lines.readline(MAX_LINE + 1):
         number += 1
-        try:
-            if len(line) > MAX_LINE and not line.endswith(b"\n"):
-                _skip_rest(lines)
-                raise BadLine(f"longer than {MAX_LINE} bytes")
-            if line.strip():
-                yield _answer(line, this_year)
-        except BadLine as error:
-            yield {"key": None, "normalised": None, "sha256": None, "rejected": None, "error": f"line {number}: {error}"}
+        if len(line) > MAX_LINE and not line.endswith(b"\n"):
+            _skip_rest(lines)
+        if line.strip():
+            yield _answer_or_error(line, number, this_year)
 
 
 def _skip_rest(lines: IO[bytes]) -> None:
@@ -84,31 +80,45 @@ def _skip_rest(lines: IO[bytes]) -> None:
             return
 
 
+def _answer_or_error(line: bytes, number: int, this_year: int) -> dict[str, str | None]:
+    try:
+        return _answer(line, this_year)
+    except BadLine as why:
+        nothing = dict.fromkeys(("key", "normalised", "sha256", "rejected"))
+        return {**nothing, "error": f"line {number}: {why}"}
+
+
 def _answer(line: bytes, this_year: int) -> dict[str, str | None]:
+    asked = _read(line)
+    key, text = asked["key"], _text(asked["value"])
+    if isinstance(text, CellReason):
+        return _told(key, text, is_hash=False)
+    mode = asked.get("mode") or AUTO
+    if key not in UNHASHED and (mode == Mode.SHA256 or (mode == AUTO and is_digest(text))):
+        return _told(key, normalise_digest(text), is_hash=True)
+    return _told(key, _plain(key, text, _country(asked.get("country")), this_year), is_hash=False)
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    """What a line asks."""
+    if len(line) > MAX_LINE:
+        raise BadLine(f"longer than {MAX_LINE} bytes")
     try:
         asked = orjson.loads(line)
     except orjson.JSONDecodeError:
         raise BadLine("not JSON") from None
-    if not isinstance(asked, dict):
-        raise BadLine("not an object")
-    key, mode, country = asked.get("key"), asked.get("mode"), asked.get("country")
+    if not isinstance(asked, dict) or "value" not in asked:
+        raise BadLine("not an object with a value")
+    key = asked.get("key")
     if not isinstance(key, str) or key not in _KEYS:
         raise BadLine("no such key")
-    if mode not in (None, AUTO, *Mode):
+    if asked.get("mode") not in (None, AUTO, *Mode):
         raise BadLine(f"mode is {AUTO}, {Mode.RAW} or {Mode.SHA256}")
-    if mode == Mode.SHA256 and key in UNHASHED:
+    if asked.get("mode") == Mode.SHA256 and key in UNHASHED:
         raise BadLine(f"Meta takes {key} as it is, so it has no hashed form")
-    if not isinstance(country, str | None):
+    if not isinstance(asked.get("country"), str | None):
         raise BadLine("country is text")
-    if "value" not in asked:
-        raise BadLine("no value")
-    text = _text(asked["value"])
-    if isinstance(text, CellReason):
-        return _told(key, text, is_hash=False)
-    is_hash = key not in UNHASHED and (mode == Mode.SHA256 or (mode in (None, AUTO) and is_digest(text)))
-    if is_hash:
-        return _told(key, normalise_digest(text), is_hash=True)
-    return _told(key, _plain(key, text, _country(country), this_year), is_hash=False)
+    return asked
 
 
 def _text(value: Any) -> str | CellReason:

@@ -63,7 +63,9 @@ def _odd_rows(people: pl.DataFrame, identifiers: Iterable[Identifiers]) -> pl.Se
 def _is_identified() -> pl.Expr:
     """`keys.identifies` in columns."""
     filled = {key: pl.col(key).is_not_null() for key in Key}
-    full_name = filled[Key.LN] & (filled[Key.FN] | filled[Key.FI]) & pl.any_horizontal(filled[key] for key in PLACES_AND_AGE)
+    full_name = (
+        filled[Key.LN] & (filled[Key.FN] | filled[Key.FI]) & pl.any_horizontal(filled[key] for key in PLACES_AND_AGE)
+    )
     return pl.any_horizontal(full_name, *(filled[key] for key in IDENTIFIERS))
 
 

@@ -65,8 +65,8 @@ def _international(text: str, country: str | None) -> PhoneNumber | None:
 def _national(text: str, country: str | None) -> PhoneNumber | None:
     """The number *text* is in *country*: a valid one there, a valid one elsewhere, or one that may be given out there.
 
-    Behind a trunk zero stands no calling code. The library knows the numbering plans of today; a number it does not know
-    yet still has the right length.
+    Behind a trunk zero stands no calling code. The library knows the numbering plans of today; a number that it does not
+    know yet still has the right length.
     """
     region = _region(country)
     if region is None:
