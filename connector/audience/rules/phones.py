@@ -63,22 +63,20 @@ def _international(text: str, country: str | None) -> PhoneNumber | None:
 
 
 def _national(text: str, country: str | None) -> PhoneNumber | None:
-    """The number *text* is in *country*: a valid one there, a valid one elsewhere, or one that may be given out there.
+    """The number *text* is in *country*, or else a valid one elsewhere.
 
-    Behind a trunk zero stands no calling code. The library knows the numbering plans of today; a number that it does not
-    know yet still has the right length.
+    By its length, not by today's numbering plan: plans change every month, and a number that is new there must not be
+    taken for one of another country. Behind a trunk zero never stands a calling code.
     """
     region = _region(country)
     if region is None:
         return None
     here = _parsed(text, region)
-    if here is not None and phonenumbers.is_valid_number(here):
+    if here is not None and _is_possible(here):
         return here
     digits = _digits(text)
     elsewhere = None if digits.startswith("0") else _parsed("+" + digits, None)
-    if elsewhere is not None and phonenumbers.is_valid_number(elsewhere):
-        return elsewhere
-    return here if here is not None and _is_possible(here) else None
+    return elsewhere if elsewhere is not None and phonenumbers.is_valid_number(elsewhere) else None
 
 
 def _parsed(text: str, region: str | None) -> PhoneNumber | None:
