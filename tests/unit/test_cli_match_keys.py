@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cli.match_keys import MAX_LINE, answers
 from connector.audience.keys import DOB, UNHASHED, Key
 
 VECTORS = Path(__file__).parents[1] / "vectors"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "match-keys.md"
 ORIGINALS = Path(__file__).parents[3] / "shared" / "vectors"
 """Where they came from, on machines that have it beside the checkout."""
 
@@ -63,6 +65,11 @@ class TestVectors:
             if answer["normalised"] != vector["doc_value"]
         ]
         assert differing == [TRUNK_ZERO]
+
+    def test_differences_are_documented(self) -> None:
+        """Every published difference is in one of the groups that the reference page explains."""
+        documented = re.findall(r"^\| .* \((\d+)\) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+        assert sum(map(int, documented)) == len(vectors("normalization_deviations.jsonl"))
 
     def test_every_hashed_key_has_vectors(self) -> None:
         """No key that is hashed is left out of the vectors by a change of names."""
