@@ -1,6 +1,6 @@
 """What stands at a place of a record, and which of it may be read as text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Final
 
 from connector.audience.layouts import TAKES_FRACTIONS, TAKES_NUMBERS, Path
@@ -26,7 +26,7 @@ def value_at(record: Mapping[str, Any], path: Path) -> Any:
     return value
 
 
-def text_of(value: object, targets: frozenset[str]) -> str | None:
+def text_of(value: object, targets: Set[str]) -> str | None:
     """The text of a value that is a number where all *targets* take numbers; None when it is of the wrong type.
 
     Whole numbers are written without exponent; tables make `1999.0` of a year, which is 1999.
