@@ -14,6 +14,7 @@ from connector.audience.reasons import CellReason, RowReason
 from connector.audience.residence import country_of_digest
 from connector.audience.rules.dates import normalise_date
 from connector.audience.rules.digests import is_digest
+from connector.audience.rules.processing import agreed
 from connector.audience.rules.text import WHITESPACE, is_junk
 from connector.audience.values import NotAnObject, text_of, value_at
 
@@ -38,7 +39,7 @@ class Person:
 def person(record: Record, reading: Reading, *, this_year: int, value_based: bool = False) -> Person:
     """The rows of a record: its k-th identifiers in row k, and all its attributes in each."""
     result = Person()
-    country = _country(record, reading, result, this_year)
+    country = _country(record, reading, this_year)
     identifiers = _identifiers(record, reading, result, country, this_year)
     attributes = _attributes(record, reading, result, country, this_year)
     for turn in range(max(1, *(len(values) for values in identifiers.values()))):
@@ -77,7 +78,7 @@ def _judged_date(text: str, this_year: int) -> tuple[str, ...] | CellReason:
     return normalise_date(text, this_year=this_year) or ("", "", "")
 
 
-def _country(record: Record, reading: Reading, result: Person, this_year: int) -> str | None:
+def _country(record: Record, reading: Reading, this_year: int) -> str | None:
     """Where the person lives, for the rules that depend on it: in the record, or else the default of the mapping."""
     for number, source in enumerate(reading.sources):
         if source.key is not Key.COUNTRY:
@@ -115,7 +116,14 @@ def _attributes(record: Record, reading: Reading, result: Person, country: str |
         for key, plain in zip(source.fills, values, strict=False):
             if plain:
                 found.setdefault(key, as_sent(source, plain))
-    return found
+    return found | _agreed(found)
+
+
+def _agreed(found: Row) -> Row:
+    """Country and state of the processing options, which Meta takes together only."""
+    keys = (Key.DATA_PROCESSING_OPTIONS_COUNTRY, Key.DATA_PROCESSING_OPTIONS_STATE)
+    values = agreed(*(found.get(key, "") for key in keys))
+    return dict(zip(keys, values, strict=True)) if any(values) else {}
 
 
 def _usable(

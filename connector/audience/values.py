@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Set
 from typing import Any, Final
 
+import orjson
+
+from connector.audience.keys import Key
 from connector.audience.layouts import TAKES_FRACTIONS, TAKES_NUMBERS, Path
 
 
@@ -29,8 +32,10 @@ def value_at(record: Mapping[str, Any], path: Path) -> Any:
 def text_of(value: object, targets: Set[str]) -> str | None:
     """The text of a value that is a number where all *targets* take numbers; None when it is of the wrong type.
 
-    Whole numbers are written without exponent; tables make `1999.0` of a year, which is 1999.
+    Data processing options are a list, which is written as one. Whole numbers are written without exponent; tables make `1999.0` of a year, which is 1999.
     """
+    if isinstance(value, list) and targets == {Key.DATA_PROCESSING_OPTIONS}:
+        return orjson.dumps(value).decode()
     if isinstance(value, bool) or not isinstance(value, int | float) or not targets or targets - TAKES_NUMBERS:
         return None
     if isinstance(value, int):
