@@ -16,6 +16,8 @@ class RowReason(Enum):
     """Longer than 1 MiB: told by the planner, such a record is in no chunk."""
     NO_IDENTIFIER = "no_identifier"
     """Nothing in it that Meta could match a person by."""
+    NO_VALUE = "no_value"
+    """No worth of the person, for an audience that is made of it."""
 
 
 class CellReason(Enum):
