@@ -140,7 +140,7 @@ def _plain(key: str, text: str, country: str | None, this_year: int) -> str | Ce
     if key == DOB:
         if is_digest(text):
             return CellReason.ALREADY_HASHED
-        day = CellReason.JUNK if is_junk(text) else normalise_date(text, this_year=this_year)
+        day = CellReason.JUNK if is_junk(text) else normalise_date(text, this_year=this_year, country=country)
         return "".join(day) if isinstance(day, tuple) else day or ""
     name = normalise(_STARTS.get(key) or Key(key), text, country=country, this_year=this_year)
     return name[:5] if key in _STARTS and isinstance(name, str) else name

@@ -77,7 +77,7 @@ _ABOUT_CELLS: dict[str, str] = {
     ),
     CellReason.AMBIGUOUS_DATE.value: (
         "{count} dates of {column} can mean two days, like 03/04: day and month could each be either. Write all dates "
-        "as YYYY-MM-DD.{formats}"
+        'as YYYY-MM-DD, or set "default_country" in the mapping to the country whose custom they follow.{formats}'
     ),
     MIXED_DATES: (
         "{column} has dates in different formats. In such a column a date that fits several is likely to be misread. "
