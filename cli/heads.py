@@ -3,42 +3,40 @@
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
+from connector.audience.heads import part_of
 from connector.audience.layouts import Reading
+from connector.audience.preflight import Part
 from connector.audience.records import Records
 from connector.audience.records_ndjson import read_ndjson
-from connector.files.ndjson import MAX_CHUNK_BYTES, MAX_LINE_BYTES
+from connector.files.heads import Head, Piece
+from connector.files.ndjson import Checkpoint, NdjsonCutter
 
-BLOCK = 1 << 20
+BLOCK = 1 << 18
 
 
 class Unreadable(Exception):
     """Why no record of a file can be read, in words for its owner."""
 
 
-def head(path: Path, reading: Reading, *, records: int) -> Iterator[Records]:
+def head(path: Path, reading: Reading, *, records: int, this_year: int, value_based: bool) -> Iterator[Part]:
     """The first *records* records of the file at *path*, in pieces that fit into memory.
 
     Raises:
         Unreadable: It is not what its name says, or violates a limit.
     """
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-        yield from _ndjson(lines, reading, records)
+
+    def read(piece: Piece) -> Records:
+        chunk = piece.chunk
+        return read_ndjson(piece.data, reading, first_record=chunk.first_record, first_line=chunk.first_line)
+
+    first = Head(_ndjson, wanted=records)
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        while not first.is_done:
+            block = file.read(BLOCK)
+            for item in first.feed(block) if block else first.finish():
+                yield part_of(item, read, reading, this_year=this_year, value_based=value_based)
 
 
-def _ndjson(lines: IO[bytes], reading: Reading, wanted: int) -> Iterator[Records]:
-    record = line = 1
-    while wanted > 0:
-        block, held = [], 0
-        while len(block) < wanted and held < MAX_CHUNK_BYTES - MAX_LINE_BYTES:
-            text = lines.readline(MAX_LINE_BYTES + 1)
-            if not text:
-                break
-            block.append(text)
-            held += len(text)
-        if not block:
-            return
-        found = read_ndjson(b"".join(block), reading, first_record=record, first_line=line)
-        yield found
-        record, line, wanted = record + found.count, line + len(block), wanted - found.count
+def _ndjson(checkpoint: Checkpoint, max_records: int) -> NdjsonCutter:
+    return NdjsonCutter(checkpoint, max_records=max_records)

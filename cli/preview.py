@@ -46,17 +46,13 @@ def preview(
     """
     from cli.heads import Unreadable, head  # noqa: PLC0415 -- polars only for the command that needs it
     from connector.audience.mapping import MappingError  # noqa: PLC0415 -- same
-    from connector.audience.preflight import Part, preflight  # noqa: PLC0415 -- same
-    from connector.audience.prepare import prepare  # noqa: PLC0415 -- same
+    from connector.audience.preflight import preflight  # noqa: PLC0415 -- same
 
     this_year = datetime.now(UTC).year
     try:
         reading = _reading(layout, mapping)
         found = preflight(
-            (
-                Part(part, prepare(part, reading, this_year=this_year, value_based=value_based, detailed=True))
-                for part in head(file, reading, records=rows)
-            ),
+            head(file, reading, records=rows, this_year=this_year, value_based=value_based),
             reading,
             mapped=mapping is not None,
             thresholds=Thresholds(max_refused_cells, max_rejected_rows),
