@@ -84,9 +84,7 @@ def _post_codes(table: pl.DataFrame) -> pl.Series:
     long = pl.col(VALUE).str.contains(_ZIP_AND_FOUR)
     short = pl.col(VALUE).str.contains(_POST_CODE) & (pl.col(VALUE).str.len_bytes() > 1)
     codes = table.select(code.alias(VALUE))
-    return codes.select(
-        pl.when(long).then(pl.col(VALUE).str.slice(0, 5)).when(short).then(VALUE)
-    ).to_series()
+    return codes.select(pl.when(long).then(pl.col(VALUE).str.slice(0, 5)).when(short).then(VALUE)).to_series()
 
 
 def _cities(table: pl.DataFrame) -> pl.Series:

@@ -19,8 +19,9 @@ from connector.audience.rules.text import WHITESPACE
 NOT_TEXT = r"^(?:-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$|true$|false$|[\[{])"
 """What a value that was no text looks like once the parser has written it out. Text may look like it too."""
 
-NO_NUMBER = r"^(?:-|[0-9]{18}|[0-9]+[.eE]|true$|false$|[\[{])"
-"""The same for a place that takes numbers: a short whole number reads the same, text or not."""
+NO_NUMBER = r"^(?:-|[0-9]{16}|[0-9]+[.eE]|true$|false$|[\[{])"
+"""The same for a place that takes numbers: a whole number reads the same, text or not, unless it is so long that it may
+have been a floating-point number, which no longer knows its last digits."""
 
 SourceReasons = Counter[tuple[int, CellReason]]
 """How often a reason was met, by the number of the source in the reading."""
@@ -87,7 +88,9 @@ class _Columns:
         known = [self._attributes.get(key) for key in source.fills]
         asked = None
         if all(column is not None for column in known):
-            missing = pl.DataFrame([column.is_null().alias(str(i)) for i, column in enumerate(known) if column is not None])
+            missing = pl.DataFrame(
+                [column.is_null().alias(str(i)) for i, column in enumerate(known) if column is not None]
+            )
             asked = missing.select(pl.any_horizontal(pl.all())).to_series()
         found = self._judged(number, source, asked)
         if found is None:
@@ -199,7 +202,9 @@ class _Columns:
         people = pl.DataFrame([numbers, frame[RECORD], frame[LINE], *(cells[key].alias(key) for key in cells)])
         people = self._without(people, _is_identified(cells.keys()), RowReason.NO_IDENTIFIER)
         if value_based:
-            has_value = pl.col(Key.LOOKALIKE_VALUE).is_not_null() if Key.LOOKALIKE_VALUE in cells else pl.lit(value=False)
+            has_value = (
+                pl.col(Key.LOOKALIKE_VALUE).is_not_null() if Key.LOOKALIKE_VALUE in cells else pl.lit(value=False)
+            )
             people = self._without(people, has_value, RowReason.NO_VALUE)
         self._result.frame = _one_row_per_identifier(people, further(self._identifiers))
 

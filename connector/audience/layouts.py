@@ -146,9 +146,7 @@ def reading_of(layout: Layout, mapping: ColumnMapping | None = None) -> Reading:
 
 
 def _mapped(mapping: ColumnMapping) -> Reading:
-    sources = tuple(
-        Source(tuple(name.split(".")), column.key, column.mode) for name, column in mapping.columns.items()
-    )
+    sources = tuple(Source(tuple(name.split(".")), column.key, column.mode) for name, column in mapping.columns.items())
     country = mapping.default_country.lower() if mapping.default_country else None
     return Reading(sources, country, mapping.app_ids, mapping.page_ids)
 
@@ -171,7 +169,7 @@ def _narrative(*wrapper: str) -> Iterator[Source]:
     yield source(Key.FN, Mode.RAW, "person_name", "given_name", initial=True)
     yield source(Key.LN, Mode.RAW, "person_name", "family_name")
     yield source(Key.GEN, Mode.RAW, "hl7_gender", "gender")
-    yield source(DOB, Mode.RAW, "birthdate")
+    yield source("DOB", Mode.RAW, "birthdate")
     yield source(Key.DOBY, Mode.RAW, "birth_year")
     yield source(Key.COUNTRY, Mode.RAW, "iso_3166_1_country")
 

@@ -137,7 +137,10 @@ def batches_of(
     if max_rows < 1:
         raise ValueError(f"a batch of {max_rows} rows cannot be sent")
     return tuple(
-        batch for alike in _alike(cells) for piece in _pieces(alike, max_rows) for batch in _encoded(piece, scope, max_bytes)
+        batch
+        for alike in _alike(cells)
+        for piece in _pieces(alike, max_rows)
+        for batch in _encoded(piece, scope, max_bytes)
     )
 
 
@@ -178,7 +181,9 @@ def _encoded(cells: pl.DataFrame, scope: Scope, max_bytes: int) -> Iterator[Batc
 
 
 def _body(schema: tuple[str, ...], data: bytes, scope: Scope) -> bytes:
-    given = "".join(f",{orjson.dumps(name).decode()}:{orjson.dumps(ids).decode()}" for name, ids in scope.of(schema).items())
+    given = "".join(
+        f",{orjson.dumps(name).decode()}:{orjson.dumps(ids).decode()}" for name, ids in scope.of(schema).items()
+    )
     return b"".join((b'{"schema":', orjson.dumps(schema), b',"data":', data, given.encode(), b"}"))
 
 

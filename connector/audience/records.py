@@ -98,9 +98,7 @@ class Records:
         return found
 
 
-def table_records(
-    frame: pl.DataFrame, reading: Reading, *, count: int, rejects: tuple[RowReject, ...] = ()
-) -> Records:
+def table_records(frame: pl.DataFrame, reading: Reading, *, count: int, rejects: tuple[RowReject, ...] = ()) -> Records:
     """The records of CSV or TSV lines.
 
     Args:

@@ -133,9 +133,7 @@ def _schema(paths: tuple[Path, ...]) -> dict[str, pl.DataType]:
     inner: dict[str, list[Path]] = {}
     for path in paths:
         inner.setdefault(path[0], []).append(path[1:])
-    return {
-        name: pl.Struct(_schema(tuple(rest))) if rest != [()] else pl.String() for name, rest in inner.items()
-    }
+    return {name: pl.Struct(_schema(tuple(rest))) if rest != [()] else pl.String() for name, rest in inner.items()}
 
 
 def _column(frame: pl.DataFrame, path: Path) -> pl.Series:
