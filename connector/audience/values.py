@@ -1,6 +1,7 @@
 """What stands at a place of a record, and which of it may be read as text."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import orjson
@@ -33,7 +34,7 @@ def value_at(record: Mapping[str, Any], path: Path) -> Any:
     return value
 
 
-def text_of(value: object, targets: Set[str]) -> str | None:
+def text_of(value: object, targets: AbstractSet[str]) -> str | None:
     """The text of a value that is a number where all *targets* take numbers; None when it is of the wrong type.
 
     Data processing options are a list, which is written as one. Whole numbers are written without exponent; tables make
