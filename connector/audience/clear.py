@@ -9,6 +9,7 @@ from datetime import date
 
 import polars as pl
 
+from connector.audience.clear_phones import LIVES, WRITTEN, clear_phones
 from connector.audience.keys import DOB, Key, Mode
 from connector.audience.layouts import Source
 from connector.audience.rules import dates, names
@@ -16,8 +17,8 @@ from connector.audience.rules.devices import NOBODY
 from connector.audience.rules.digests import JUNK_DIGESTS
 from connector.audience.rules.text import JUNK_WORDS, WHITESPACE
 
-WRITTEN, LIVES, VALUE = "written", "lives", "value"
-"""Columns of a table of inputs: the text, the country of the row; and of what comes out, before hashing."""
+VALUE = "value"
+"""The column of what comes out, before hashing."""
 
 _TEXT = pl.col(WRITTEN).str.strip_chars(WHITESPACE)
 _LOWER = _TEXT.str.to_lowercase()
@@ -45,6 +46,8 @@ def clear(table: pl.DataFrame, source: Source, lives: str | None, this_year: int
         return table.select(_digests()).to_series()
     if source.key == DOB:
         return table.select(_dates(this_year)).to_series()
+    if source.key is Key.PHONE:
+        return clear_phones(table, lives)
     decide = _BY_KEY.get(Key(source.key))
     return decide(table) if decide is not None else pl.repeat(None, table.height, dtype=pl.String, eager=True)
 
