@@ -46,17 +46,30 @@ class _Country:
 
 def clear_phones(table: pl.DataFrame, lives: str | None) -> pl.Series:
     """The E.164 digits of the clear numbers of *table*; *lives* is the country of all rows where it has no `LIVES`."""
-    texts = table.select(pl.col(WRITTEN).str.replace_all(_PUNCTUATION, "").alias(_DIGITS))
-    if LIVES not in table.columns:
+    written = table[WRITTEN]
+    # Most numbers of most files: no need to look at them as numbers of their country.
+    is_clean = written.str.contains(_safe_international())
+    found = _where(is_clean, written.str.slice(1))
+    rest = (~is_clean).arg_true()
+    if not len(rest):
+        return found
+    texts = written.gather(rest).str.replace_all(_PUNCTUATION, "").alias(_DIGITS).to_frame()
+    countries = table[LIVES].gather(rest) if LIVES in table.columns else None
+    return found.scatter(rest, _by_country(texts, countries, lives))
+
+
+def _by_country(texts: pl.DataFrame, countries: pl.Series | None, lives: str | None) -> pl.Series:
+    if countries is None:
         return texts.select(_plain(lives)).to_series()
-    countries = table[LIVES]
-    if countries.n_unique() == 1:
-        return texts.select(_plain(countries[0])).to_series()
-    result = pl.repeat(None, table.height, dtype=pl.String, eager=True)
+    result = pl.repeat(None, texts.height, dtype=pl.String, eager=True)
     for country in countries.unique():
         rows = (countries.is_null() if country is None else countries == country).arg_true()
         result = result.scatter(rows, texts[rows].select(_plain(country)).to_series())
     return result
+
+
+def _where(condition: pl.Series, values: pl.Series) -> pl.Series:
+    return pl.DataFrame([condition.alias("is"), values.alias("then")]).select(pl.when("is").then("then")).to_series()
 
 
 def _plain(country: str | None) -> pl.Expr:
@@ -128,6 +141,19 @@ def _international_patterns() -> tuple[str, str]:
         if metadata.national_prefix_for_parsing:
             unsafe.append(f"{code}(?:{metadata.national_prefix_for_parsing})")
     return rf"^\+(?:{'|'.join(known)})$", rf"^\+(?:{'|'.join(unsafe)})"
+
+
+@cache
+def _safe_international() -> str:
+    """International numbers of the countries whose prefix is one digit, or none, with another digit in its place."""
+    safe = []
+    for code, metadata in _simple_codes().items():
+        prefix = metadata.national_prefix_for_parsing or ""
+        if re.fullmatch("[0-9]?", prefix):
+            first = "".join(digit for digit in "123456789" if digit != prefix)
+            lengths = "|".join(f"[0-9]{{{length - 1}}}" for length in sorted(_lengths(metadata)))
+            safe.append(f"{code}[{first}](?:{lengths})")
+    return rf"^\+(?:{'|'.join(safe)})$"
 
 
 @cache

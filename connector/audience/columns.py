@@ -98,11 +98,10 @@ class _Columns:
         for key in source.fills:
             before = self._attributes.get(key)
             self._attributes[key] = found.values[key] if before is None else first_of([before, found.values[key]])
-        if source.key is Key.COUNTRY:
-            self._settle_down(found, source)
+        if found.plain is not None:
+            self._settle_down(found.plain, source)
 
-    def _settle_down(self, found: Judged, source: Source) -> None:
-        countries = found.plain
+    def _settle_down(self, countries: pl.Series, source: Source) -> None:
         if source.mode is Mode.SHA256:
             known = {digest: country_of_digest(digest) for digest in countries.unique().drop_nulls()}
             countries = countries.replace_strict(known, default=None, return_dtype=pl.String)
@@ -123,7 +122,7 @@ class _Columns:
         return found
 
     def _count(self, number: int, found: Judged) -> None:
-        self._result.filled[number] += len(found.plain) - found.plain.null_count()
+        self._result.filled[number] += found.filled
         if found.reason is None:
             return
         for reason, count in found.reason.drop_nulls().value_counts().iter_rows():

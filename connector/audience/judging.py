@@ -5,6 +5,7 @@ column repeats itself, everything is done once per distinct value and looked up.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import polars as pl
 import polars_hash as plh
@@ -18,6 +19,9 @@ from connector.audience.reference import judged
 BY_COUNTRY = frozenset({Key.PHONE, Key.ST, Key.ZIP})
 """Keys whose rule depends on where the person lives."""
 
+VOCABULARIES = frozenset({Key.GEN, Key.DOBY, Key.DOBM, Key.DOBD, Key.ST, Key.COUNTRY})
+"""Keys with few values, the same in every block: what the rule says of them is remembered."""
+
 REASON = "reason"
 _PLACE = "place"
 _SAMPLE = 1_000
@@ -30,14 +34,21 @@ Residence = pl.Series | str | None
 
 @dataclass(frozen=True)
 class Judged:
-    """What a place gives in each row: the keys its source fills, as sent; the value before hashing; why there is none.
+    """What a place gives in each row: the keys its source fills, as sent, and why there is none.
 
-    All are null where there is nothing to tell; `reason` is None when nothing was refused.
+    All are null where there is nothing to tell; `reason` is None when nothing was refused. `plain` is the country
+    before hashing, which other keys need, and None for every other key.
     """
 
     values: dict[Key, pl.Series] = field(repr=False)
-    plain: pl.Series = field(repr=False)
+    plain: pl.Series | None = field(repr=False)
     reason: pl.Series | None = field(repr=False)
+
+    @property
+    def filled(self) -> int:
+        """In how many rows there is a value."""
+        first = next(iter(self.values.values()))
+        return len(first) - first.null_count()
 
 
 def distinct(texts: pl.Series) -> pl.Series | None:
@@ -46,9 +57,7 @@ def distinct(texts: pl.Series) -> pl.Series | None:
     return texts.unique().drop_nulls() if sample.n_unique() * 2 < len(sample) else None
 
 
-def judge(
-    written: pl.Series, of: pl.Series | None, source: Source, *, residence: Residence, this_year: int
-) -> Judged:
+def judge(written: pl.Series, of: pl.Series | None, source: Source, *, residence: Residence, this_year: int) -> Judged:
     """What the texts of a place give; *of* are the `distinct` ones, if there are few."""
     lives = residence if source.key in BY_COUNTRY else None
     if isinstance(lives, pl.Series):
@@ -73,7 +82,7 @@ def _looked_up(once: Judged, places: pl.Series) -> Judged:
     """What was found once, for every row by its place."""
     return Judged(
         values={key: found.gather(places) for key, found in once.values.items()},
-        plain=once.plain.gather(places),
+        plain=None if once.plain is None else once.plain.gather(places),
         reason=None if once.reason is None else once.reason.gather(places),
     )
 
@@ -101,7 +110,7 @@ def _decide(table: pl.DataFrame, source: Source, lives: str | None, this_year: i
             plain = plain.scatter(unclear, found[VALUE])
             if found[REASON].null_count() < found.height:
                 reason = pl.repeat(None, table.height, dtype=pl.String, eager=True).scatter(unclear, found[REASON])
-    return Judged(_as_sent(plain, source), plain, reason)
+    return Judged(_as_sent(plain, source), plain if source.key is Key.COUNTRY else None, reason)
 
 
 def _by_the_rule(table: pl.DataFrame, source: Source, lives: str | None, this_year: int) -> pl.DataFrame:
@@ -109,9 +118,10 @@ def _by_the_rule(table: pl.DataFrame, source: Source, lives: str | None, this_ye
     inputs = table.unique(maintain_order=True)
     values: list[str | None] = []
     reasons: list[str | None] = []
+    judge_one = _remembered if source.key in VOCABULARIES else judged
     countries = inputs[LIVES] if LIVES in inputs.columns else [lives] * inputs.height
     for text, country in zip(inputs[WRITTEN], countries, strict=True):
-        found = judged(source, text, country=country, this_year=this_year)
+        found = judge_one(source, text, country=country, this_year=this_year)
         values.append(None if isinstance(found, CellReason) else _joined(found, source) or None)
         reasons.append(found.value if isinstance(found, CellReason) else None)
     decided = inputs.with_columns(
@@ -120,6 +130,11 @@ def _by_the_rule(table: pl.DataFrame, source: Source, lives: str | None, this_ye
     if inputs.height == table.height:
         return decided
     return table.join(decided, on=table.columns, how="left", maintain_order="left", nulls_equal=True)
+
+
+@lru_cache(maxsize=4_096)
+def _remembered(source: Source, text: str, *, country: str | None, this_year: int) -> tuple[str, ...] | CellReason:
+    return judged(source, text, country=country, this_year=this_year)
 
 
 def _joined(found: tuple[str, ...], source: Source) -> str:
