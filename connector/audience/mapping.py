@@ -21,7 +21,7 @@ _SCOPES: dict[str, str] = {Key.UID: "app_ids", Key.APPUID: "app_ids", Key.PAGEUI
 
 
 class MappingError(ValueError):
-    """What is wrong with a mapping file, where, and what to do. It quotes names of the mapping, no value of a record."""
+    """What is wrong with a mapping file, where, and what to do. It quotes names, no value of a record."""
 
 
 def read_mapping(text: bytes) -> ColumnMapping:

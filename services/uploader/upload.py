@@ -48,6 +48,7 @@ from services.uploader.reconciling import Mismatch, Reconciled, SessionSoFar, ac
 
 Result = TypeVar("Result")
 
+
 class Graph(Protocol):
     """What sends a request to Meta; `connector.graph.client.GraphClient` is the real one."""
 

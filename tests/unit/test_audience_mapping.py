@@ -14,7 +14,11 @@ MAIL = {"key": "EMAIL", "mode": "raw"}
 class TestReadMapping:
     def test_a_whole_one(self) -> None:
         """Columns in their order, which is their precedence, with country and delimiter; a byte order mark is none."""
-        document = {"columns": {"b": MAIL, "a.x": {"key": "DOB", "mode": "raw"}}, "default_country": "DE", "delimiter": ";"}
+        document = {
+            "columns": {"b": MAIL, "a.x": {"key": "DOB", "mode": "raw"}},
+            "default_country": "DE",
+            "delimiter": ";",
+        }
         mapping = read_mapping(b"\xef\xbb\xbf" + orjson.dumps(document))
         assert [("b", MatchKey.EMAIL, Mode.RAW), ("a.x", "DOB", Mode.RAW)] == [
             (name, column.key, column.mode) for name, column in mapping.columns.items()
@@ -30,7 +34,10 @@ class TestReadMapping:
             (b'{"columns":{}}', "at least 1"),
             (b'{"colums":{}}', "unknown members .colums.: it takes columns"),
             (b'{"columns":{"a":{"key":"EMAIL","mode":"raw","modus":1}}}', "columns.a has unknown members .modus."),
-            (b'{"columns":{"a":{"key":"MAIL","mode":"raw"}}}', "^columns.a.key is no match key: it is one of EMAIL, [A-Z, _]*$"),
+            (
+                b'{"columns":{"a":{"key":"MAIL","mode":"raw"}}}',
+                "^columns.a.key is no match key: it is one of EMAIL, [A-Z, _]*$",
+            ),
             (b'{"columns":{"a":{"key":"EMAIL"}}}', "columns.a.mode .* raw or sha256"),
             (b'{"columns":{"a":{"key":"MADID","mode":"sha256"}}}', "columns.a: .* Meta takes it as it is"),
             (b'{"columns":{"a":5}}', "columns.a"),

@@ -1,6 +1,7 @@
 """Batches: what is sent, how it is cut, and the way back from Meta's samples."""
 
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -20,7 +21,7 @@ def device(number: int) -> str:
     return str(UUID(int=number + (0xA << 124)))
 
 
-def prepared(devices_per_record: list[int], **limits: int) -> Prepared:
+def prepared(devices_per_record: list[int], **limits: Any) -> Prepared:
     """A record per entry with that many devices (0 to 3), and a country where the record is odd."""
     fields = ("mobile_id_unique_identifier", "android_advertising_id", "apple_idfa")
     documents = []

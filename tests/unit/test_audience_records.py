@@ -99,9 +99,7 @@ class TestGoodLines:
         line = b"[" * 17 + b'"' + b'\\"' * 500_000
         assert RowReason.TOO_DEEP == read_ndjson(line, DATASET, first_record=1, first_line=1).rejects[0].reason
         shallow = b'["[[[[[[[[[[[[[[[[[' + b'\\"' * 500_000
-        assert (
-            RowReason.MALFORMED_JSON == read_ndjson(shallow, DATASET, first_record=1, first_line=1).rejects[0].reason
-        )
+        assert RowReason.MALFORMED_JSON == read_ndjson(shallow, DATASET, first_record=1, first_line=1).rejects[0].reason
 
     @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
     @pytest.mark.parametrize("last", [b"", b"\n", b"\r\n"])

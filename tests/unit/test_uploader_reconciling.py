@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.audience.payload import Batch
 from connector.audience.layouts import reading_of
+from connector.audience.payload import Batch
 from connector.audience.prepare import Prepared, prepare
 from connector.audience.records_ndjson import read_ndjson
 from connector.graph.protocol import UsersReply
