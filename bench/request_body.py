@@ -19,7 +19,8 @@ from facebook_business.adobjects.customaudience import CustomAudience
 from bench.measuring import Figure, seconds
 from bench.people import write_people
 from connector.audience.prepare import prepare
-from connector.files.ndjson import Chunk, NdjsonCutter
+from connector.files.cutting import Chunk
+from connector.files.ndjson import NdjsonCutter
 from schemas.events import MAX_CHUNK_RECORDS, Layout
 
 SDK = "facebook_business"
