@@ -10,7 +10,7 @@ import typer
 
 from cli.output import Output, OutputOption
 from connector.audience.preflight import RECORDS, Preflight, Thresholds
-from schemas.events import Layout
+from schemas.events import Compression, Format, Layout
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +34,8 @@ def preview(
     mapping: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="JSON: which column holds which key")
     ] = None,
+    file_format: Annotated[Format | None, typer.Option("--format", help="else the ending of its name tells")] = None,
+    compression: Annotated[Compression | None, typer.Option(help="else the ending of its name tells")] = None,
     rows: Annotated[int, typer.Option(min=1, help="how many records to read")] = RECORDS,
     value_based: Annotated[bool, typer.Option(help="reject people without value")] = False,  # noqa: FBT002 -- a flag
     max_refused_cells: Annotated[float, typer.Option(min=0, max=1, help="share of a column")] = Thresholds.cells,
@@ -44,7 +46,7 @@ def preview(
 
     The exit code is 1 when a delivery of the file would be refused, and 2 when it cannot be read at all.
     """
-    from cli.heads import Unreadable, head  # noqa: PLC0415 -- polars only for the command that needs it
+    from cli.heads import Unreadable, head, kind  # noqa: PLC0415 -- polars only for the command that needs it
     from connector.audience.mapping import MappingError  # noqa: PLC0415 -- same
     from connector.audience.preflight import preflight  # noqa: PLC0415 -- same
 
@@ -52,7 +54,14 @@ def preview(
     try:
         reading = _reading(layout, mapping)
         found = preflight(
-            head(file, reading, records=rows, this_year=this_year, value_based=value_based),
+            head(
+                file,
+                kind(file, file_format, compression),
+                reading,
+                records=rows,
+                this_year=this_year,
+                value_based=value_based,
+            ),
             reading,
             mapped=mapping is not None,
             thresholds=Thresholds(max_refused_cells, max_rejected_rows),

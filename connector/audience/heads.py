@@ -9,8 +9,8 @@ from connector.audience.preflight import Part
 from connector.audience.prepare import prepare
 from connector.audience.reasons import RowReason
 from connector.audience.records import LINE, RECORD, Records, RowReject
+from connector.files.cutting import TooLong
 from connector.files.heads import Piece
-from connector.files.ndjson import TooLong
 
 Read = Callable[[Piece], Records]
 """Reads a piece in the format of its file."""

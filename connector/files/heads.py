@@ -2,30 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from connector.files.ndjson import MAX_CHUNK_BYTES, MAX_LINE_BYTES, START, Checkpoint, Chunk, TooLong
+from connector.files.cutting import MAX_CHUNK_BYTES, MAX_LINE_BYTES, START, Checkpoint, Chunk, Cutter, Item, TooLong
 from schemas.events import MAX_CHUNK_RECORDS
 
 MAX_HELD = MAX_CHUNK_BYTES + 2 * MAX_LINE_BYTES
 """Bytes held before a piece is certain. There are only more when a line is too long: then the head ends before it."""
-
-
-class Cutter(Protocol):
-    """What cuts a file of its format."""
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The state after the last item that was handed out."""
-        ...
-
-    def feed(self, block: bytes) -> list[Chunk | TooLong]:
-        """Takes the next bytes; returns the items that became certain."""
-        ...
-
-    def finish(self) -> list[Chunk | TooLong]:
-        """Ends the file; returns the remaining items."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +43,11 @@ class Head:
         return self._left <= 0
 
     def feed(self, block: bytes) -> list[Piece | TooLong]:
-        """Takes the next bytes; returns what became certain, in order."""
+        """Takes the next bytes; returns what became certain, in order.
+
+        Raises:
+            LimitViolated: Reading on would cost more than the file is worth.
+        """
         if self.is_done:
             return []
         self._held += block
@@ -78,7 +64,7 @@ class Head:
         self._held.clear()
         return found
 
-    def _taken(self, items: list[Chunk | TooLong]) -> list[Piece | TooLong]:
+    def _taken(self, items: list[Item]) -> list[Piece | TooLong]:
         found: list[Piece | TooLong] = []
         for item in items:
             if self.is_done:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.files.cutting import MAX_CHUNK_BYTES, MAX_LINE_BYTES, Checkpoint, TooLong
 from connector.files.heads import MAX_HELD, Head, Piece
-from connector.files.ndjson import MAX_CHUNK_BYTES, MAX_LINE_BYTES, Checkpoint, NdjsonCutter, TooLong
+from connector.files.ndjson import NdjsonCutter
 
 LINES = st.lists(st.sampled_from([b"{}", b'{"a":1}', b"", b"  ", b"x" * 40]), max_size=12)
 
