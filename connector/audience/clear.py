@@ -52,7 +52,7 @@ def clear(table: pl.DataFrame, source: Source, lives: str | None, this_year: int
 
 
 def _repaired(written: pl.Series, own_form: str, repair: Clear) -> pl.Series:
-    """Texts that look like *own_form* as they are, and the others as *repair* makes them: most files are mostly clean."""
+    """Texts that look like *own_form* as they are, and the others as *repair* makes them: most are clean."""
     dirty = (~written.str.contains(own_form)).arg_true()
     if not len(dirty):
         return written

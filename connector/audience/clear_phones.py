@@ -112,13 +112,12 @@ def _has_prefix(text: pl.Expr, facts: _Country) -> pl.Expr:
 @cache
 def _country(country: str | None) -> _Country | None:
     """None for what is no region of the library, and for the few whose numbers only the library understands."""
-    region = country.upper() if country else None
+    region = country.upper() if country else ""
     if region not in phonenumbers.SUPPORTED_REGIONS:
         return None
-    own = PhoneMetadata.metadata_for_region(region)
-    code = own.country_code
-    main = PhoneMetadata.metadata_for_region(phonenumbers.region_code_for_country_code(code))
-    if not (_is_simple(own) and _is_simple(main)):
+    code = phonenumbers.country_code_for_region(region)
+    own, main = _metadata(region), _metadata(phonenumbers.region_code_for_country_code(code))
+    if own is None or main is None or own.general_desc is None:
         return None
     prefixes = dict.fromkeys(filter(None, (own.national_prefix_for_parsing, main.national_prefix_for_parsing)))
     return _Country(
@@ -127,7 +126,7 @@ def _country(country: str | None) -> _Country | None:
         longest=max(own.general_desc.possible_length + own.general_desc.possible_length_local_only),
         prefix="|".join(prefixes),
         abroad=own.international_prefix or "",
-        numbers=own.general_desc.national_number_pattern,
+        numbers=own.general_desc.national_number_pattern or "",
     )
 
 
@@ -166,17 +165,22 @@ def _simple_codes() -> dict[int, PhoneMetadata]:
     """The calling codes of countries, with what is known of the country each belongs to first of all."""
     found = {}
     for code in sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE):
-        metadata = PhoneMetadata.metadata_for_region(phonenumbers.region_code_for_country_code(code))
-        if metadata is not None and _is_simple(metadata):
+        metadata = _metadata(phonenumbers.region_code_for_country_code(code))
+        if metadata is not None:
             found[code] = metadata
     return found
 
 
-def _lengths(metadata: PhoneMetadata) -> frozenset[int]:
-    return frozenset(metadata.general_desc.possible_length)
-
-
-def _is_simple(metadata: PhoneMetadata) -> bool:
-    """Whether its pattern of prefixes is short, and of something: some match nothing at all in front of a number."""
+def _metadata(region: str) -> PhoneMetadata | None:
+    """What the library knows of a region, unless its pattern of prefixes is long, or matches nothing at all."""
+    metadata = PhoneMetadata.metadata_for_region(region)
+    if metadata is None:
+        return None
     prefix = metadata.national_prefix_for_parsing or ""
-    return len(prefix) <= _MAX_PREFIX and (not prefix or re.match(prefix, "") is None)
+    is_simple = len(prefix) <= _MAX_PREFIX and (not prefix or re.match(prefix, "") is None)
+    return metadata if is_simple else None
+
+
+def _lengths(metadata: PhoneMetadata) -> frozenset[int]:
+    """The lengths of a whole national number; one that only works within its town is shorter."""
+    return frozenset(metadata.general_desc.possible_length) if metadata.general_desc else frozenset()

@@ -10,7 +10,8 @@ from functools import lru_cache
 import polars as pl
 import polars_hash as plh
 
-from connector.audience.clear import LIVES, VALUE, WRITTEN, clear
+from connector.audience.clear import VALUE, clear
+from connector.audience.clear_phones import LIVES, WRITTEN
 from connector.audience.keys import DOB, UNHASHED, Key, Mode
 from connector.audience.layouts import Source
 from connector.audience.reasons import CellReason

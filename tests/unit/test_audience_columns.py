@@ -44,7 +44,10 @@ words = st.one_of(
     st.sampled_from("fFé").map(lambda letter: letter * 64),
 )
 places = st.sampled_from(
-    ["São Paulo", "San Francisco", "New York", "California", "ca", "Bayern", "94035-1234", "940351234", "SW1A 1AA", "01234", "１２３", "K1A-0A6", "75", "0", "東京"]
+    [
+        *("São Paulo", "San Francisco", "New York", "California", "ca", "Bayern", "75", "0", "東京"),
+        *("94035-1234", "940351234", "SW1A 1AA", "01234", "\uff11\uff12\uff13", "K1A-0A6"),
+    ]
 )
 phones = st.one_of(
     st.sampled_from(["+16505551212", "(650) 555-1212", "1 650 555 1212", "0044 20 7946 0958", "+44 (0)20 7946 0958"]),
