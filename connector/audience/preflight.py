@@ -133,10 +133,11 @@ def preflight(
     rows_rejected = sum(part.rejects.total for part in prepared)
     refusals = [*_refused_columns(columns, thresholds.cells), *_refused_rows(rows_rejected, records, thresholds.rows)]
     evidence = Evidence.of((part.records for part in looked_at), reading, this_year=this_year)
+    readable = sum(part.records.frame.height + len(part.records.odd) for part in looked_at)
     about_columns = [
         warned
         for number, column in enumerate(columns)
-        for warned in _about_column(column, evidence, number, records if mapped else 0)
+        for warned in _about_column(column, evidence, number, readable if mapped else 0)
     ]
     return Preflight(
         records=records,

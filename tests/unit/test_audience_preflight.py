@@ -166,6 +166,10 @@ class TestDeliberatelyWrongFile:
         assert kinds(found, "phone")["empty_column"].count == 1
         assert not found.would_refuse
 
+    def test_nothing_readable(self) -> None:
+        """Of records that cannot be read nobody is told that their columns are empty."""
+        assert kinds(judged(["nonsense"] * 3), "mail") == {}
+
     def test_lost_records(self) -> None:
         """Records that do not leave are named by number, without a column, and their reasons are counted."""
         found = judged([full(1), "nonsense", {"sex": "f"}, "[1]"])
