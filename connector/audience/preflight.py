@@ -5,7 +5,7 @@ It says what is wrong in the words of the file's owner: columns and counts, neve
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -99,8 +99,8 @@ class Preflight:
         """The same without the people: what may be stored and told on."""
         return {
             "rejected": [_without_none(rejected) for rejected in self.rejected[:max_rejected]],
-            "coverage": {key: vars(coverage) for key, coverage in self.coverage.items()},
-            "warnings": [vars(warned) for warned in self.warnings],
+            "coverage": {key: asdict(coverage) for key, coverage in self.coverage.items()},
+            "warnings": [asdict(warned) for warned in self.warnings],
             "would_refuse": self.would_refuse,
         }
 
@@ -228,4 +228,4 @@ def _about_rows(prepared: Iterable[Prepared]) -> Iterator[Warned]:
 
 
 def _without_none(rejected: Rejected) -> dict[str, Any]:
-    return {name: value for name, value in vars(rejected).items() if value is not None}
+    return {name: value for name, value in asdict(rejected).items() if value is not None}

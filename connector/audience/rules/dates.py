@@ -58,12 +58,13 @@ class _Order:
         return delimiter.join(part * (self.year_digits if part == "Y" else 2) for part in self.parts)
 
 
-_FORMATS = tuple(
-    (order.shape(delimiter), order.name(delimiter))
-    for order in (_Order(parts, digits) for digits in (4, 2) for parts in ("YMD", "MDY", "DMY"))
+_ORDERS = tuple(_Order(parts, digits) for digits in (4, 2) for parts in ("YMD", "MDY", "DMY"))
+_FORMATS = {
+    delimiter: tuple((order.shape(delimiter), order.name(delimiter)) for order in _ORDERS)
     for delimiter in ("-", "/", ".", "")
-)
-"""Source: the list of Meta's uploader, which has all of these but the dots; its user says which one a file is in."""
+}
+"""By delimiter. Source: the list of Meta's uploader, which has all of these but the dots; its user says which one a
+file is in."""
 
 
 def normalise_date(text: str, *, this_year: int = LATEST_YEAR, country: str | None = None) -> Date | CellReason | None:
@@ -113,7 +114,8 @@ def normalise_day(text: str) -> str | CellReason:
 
 
 def _readings(trimmed: str, this_year: int) -> Iterator[tuple[Date, str]]:
-    for shape, name in _FORMATS:
+    delimiter = next((character for character in trimmed if not character.isdigit()), "")
+    for shape, name in _FORMATS.get(delimiter, ()):
         found = shape.match(trimmed)
         if found:
             yield (_full_year(found["Y"], this_year), found["M"].zfill(2), found["D"].zfill(2)), name
