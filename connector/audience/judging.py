@@ -15,13 +15,13 @@ from connector.audience.clear_phones import LIVES, WRITTEN
 from connector.audience.keys import DOB, UNHASHED, Key, Mode
 from connector.audience.layouts import Source
 from connector.audience.reasons import CellReason
-from connector.audience.reference import judged
+from connector.audience.reference import as_sent, judged
 
 BY_COUNTRY = frozenset({Key.PHONE, Key.ST, Key.ZIP})
 """Keys whose rule depends on where the person lives."""
 
-VOCABULARIES = frozenset({Key.GEN, Key.DOBY, Key.DOBM, Key.DOBD, Key.ST, Key.COUNTRY})
-"""Keys with few values, the same in every block: what the rule says of them is remembered."""
+_FEW = 300
+"""So many distinct texts are faster judged one by one, and remembered for the next block, than in columns."""
 
 REASON = "reason"
 _PLACE = "place"
@@ -65,8 +65,35 @@ def judge(written: pl.Series, of: pl.Series | None, source: Source, *, residence
         return _judge_by_country(written, lives, source, this_year)
     if of is None:
         return _decide(written.alias(WRITTEN).to_frame(), source, lives, this_year)
-    once = _decide(of.alias(WRITTEN).to_frame(), source, lives, this_year)
+    if len(of) <= _FEW:
+        once = _judge_few(of, source, lives, this_year)
+    else:
+        once = _decide(of.alias(WRITTEN).to_frame(), source, lives, this_year)
     return _looked_up(once, written.cast(pl.Enum(of)).to_physical())
+
+
+def _judge_few(of: pl.Series, source: Source, lives: str | None, this_year: int) -> Judged:
+    found = [_remembered(source, text, lives, this_year) for text in of]
+    sent, plains, reasons = zip(*found, strict=True) if found else ((), (), ())
+    return Judged(
+        values={
+            key: pl.Series([values[place] if values else None for values in sent], dtype=pl.String)
+            for place, key in enumerate(source.fills)
+        },
+        plain=pl.Series(plains, dtype=pl.String) if source.key is Key.COUNTRY else None,
+        reason=pl.Series(reasons, dtype=pl.String) if any(reasons) else None,
+    )
+
+
+@lru_cache(maxsize=8_192)
+def _remembered(
+    source: Source, text: str, country: str | None, this_year: int
+) -> tuple[tuple[str | None, ...], str | None, str | None]:
+    """What a text gives: the values as sent, the first of them before hashing, why there are none."""
+    found = judged(source, text, country=country, this_year=this_year)
+    if isinstance(found, CellReason):
+        return (), None, found.value
+    return tuple(as_sent(source, plain) or None for plain in found), found[0] or None, None
 
 
 def _judge_by_country(written: pl.Series, lives: pl.Series, source: Source, this_year: int) -> Judged:
@@ -119,10 +146,9 @@ def _by_the_rule(table: pl.DataFrame, source: Source, lives: str | None, this_ye
     inputs = table.unique(maintain_order=True)
     values: list[str | None] = []
     reasons: list[str | None] = []
-    judge_one = _remembered if source.key in VOCABULARIES else judged
     countries = inputs[LIVES] if LIVES in inputs.columns else [lives] * inputs.height
     for text, country in zip(inputs[WRITTEN], countries, strict=True):
-        found = judge_one(source, text, country=country, this_year=this_year)
+        found = judged(source, text, country=country, this_year=this_year)
         values.append(None if isinstance(found, CellReason) else _joined(found, source) or None)
         reasons.append(found.value if isinstance(found, CellReason) else None)
     decided = inputs.with_columns(
@@ -131,11 +157,6 @@ def _by_the_rule(table: pl.DataFrame, source: Source, lives: str | None, this_ye
     if inputs.height == table.height:
         return decided
     return table.join(decided, on=table.columns, how="left", maintain_order="left", nulls_equal=True)
-
-
-@lru_cache(maxsize=4_096)
-def _remembered(source: Source, text: str, *, country: str | None, this_year: int) -> tuple[str, ...] | CellReason:
-    return judged(source, text, country=country, this_year=this_year)
 
 
 def _joined(found: tuple[str, ...], source: Source) -> str:
