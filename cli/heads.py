@@ -1,27 +1,52 @@
 """The first records of a file on this machine, as a delivery would read them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
-from connector.audience.heads import part_of
+import polars as pl
+
+from connector.audience.heads import part, part_of
 from connector.audience.layouts import Reading
 from connector.audience.preflight import Part
 from connector.audience.records import Records
 from connector.audience.records_ndjson import read_ndjson
-from connector.files.cutting import Checkpoint
+from connector.audience.records_parquet import parquet_records, top_columns
+from connector.files.cutting import MAX_LINE_BYTES, Checkpoint, Cutter
 from connector.files.decoding import Corrupt, decoder
+from connector.files.delimited import DelimitedCutter, read_table
 from connector.files.formats import MAGIC_BYTES, FileKind, Refusal, contradiction, kind_of, text_contradiction
+from connector.files.header import table_of
 from connector.files.heads import Head, Piece
 from connector.files.limits import LimitViolated
 from connector.files.ndjson import NdjsonCutter
-from schemas.events import Compression, FileRef, Format
+from schemas.events import Compression, FileRef, Format, Table
 
 BLOCK = 1 << 18
 
 
 class Unreadable(Exception):
     """Why no record of a file can be read, in words for its owner."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file and how it is read. *delimiter* is the mapping's, for CSV and TSV."""
+
+    path: Path
+    kind: FileKind
+    reading: Reading
+    delimiter: str | None = None
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How records are cut from text and read."""
+
+    cutter: Callable[[Checkpoint, int], Cutter]
+    read: Callable[[Piece], Records]
 
 
 def kind(path: Path, format_: Format | None, compression: Compression | None) -> FileKind:
@@ -31,39 +56,36 @@ def kind(path: Path, format_: Format | None, compression: Compression | None) ->
         Unreadable: It is something else.
     """
     said = kind_of(FileRef(name=path.name, store="local", key=path.name, format=format_, compression=compression))
-    if isinstance(said, FileKind):
-        with path.open("rb") as file:
-            refusal = contradiction(said, file.read(MAGIC_BYTES))
-        if refusal is None:
-            return said
-        said = refusal
-    raise _unreadable(said)
+    if isinstance(said, Refusal):
+        raise _unreadable(said)
+    with path.open("rb") as file:
+        refusal = contradiction(said, file.read(MAGIC_BYTES))
+    if refusal is not None:
+        raise _unreadable(refusal)
+    return said
 
 
-def head(
-    path: Path, kind: FileKind, reading: Reading, *, records: int, this_year: int, value_based: bool
-) -> Iterator[Part]:
-    """The first *records* records of the file at *path*, in pieces that fit into memory.
+def head(source: Source, *, records: int, this_year: int, value_based: bool) -> Iterator[Part]:
+    """The first *records* records of a file, in pieces that fit into memory.
 
     Raises:
         Unreadable: It is damaged or violates a limit.
     """
     try:
-        match kind.format:
-            case Format.NDJSON:
-                first = Head(_ndjson, wanted=records)
-            case Format.CSV | Format.TSV | Format.PARQUET:
-                raise Unreadable(f"{kind.format} is not read yet")
-            case _:
-                assert_never(kind.format)
-
-        def read(piece: Piece) -> Records:
-            chunk = piece.chunk
-            return read_ndjson(piece.data, reading, first_record=chunk.first_record, first_line=chunk.first_line)
-
-        for block in _decoded(path, kind):
-            for item in first.feed(block) if block else first.finish():
-                yield part_of(item, read, reading, this_year=this_year, value_based=value_based)
+        if source.kind.format is Format.PARQUET:
+            found = _rows(source, records)
+            yield part(found, source.reading, this_year=this_year, value_based=value_based)
+            return
+        blocks = _decoded(source)
+        beginning = b""
+        if source.kind.format is not Format.NDJSON:
+            while len(beginning) <= MAX_LINE_BYTES and (block := next(blocks, b"")):
+                beginning += block
+        lines = _lines(source, beginning)
+        first = Head(lines.cutter, wanted=records)
+        for block in chain([beginning], blocks, [None]):
+            for item in first.finish() if block is None else first.feed(block):
+                yield part_of(item, lines.read, source.reading, this_year=this_year, value_based=value_based)
             if first.is_done:
                 return
     except Corrupt as error:
@@ -72,11 +94,48 @@ def head(
         raise Unreadable(f"the file is refused: {error}") from None
 
 
-def _decoded(path: Path, kind: FileKind) -> Iterator[bytes]:
-    """The bytes the file decodes to; an empty block is its end."""
-    decoding = decoder(kind.compression)
-    is_first = kind.compression is not Compression.NONE
-    with path.open("rb") as file:
+def _lines(source: Source, beginning: bytes) -> Lines:
+    match source.kind.format:
+        case Format.NDJSON:
+            return _ndjson(source.reading)
+        case Format.CSV | Format.TSV:
+            table = table_of(beginning, source.kind.format, source.reading, source.delimiter)
+            if isinstance(table, Refusal):
+                raise _unreadable(table)
+            return _table(table, source.reading)
+        case Format.PARQUET:
+            raise ValueError("Parquet has no lines")
+        case _:
+            assert_never(source.kind.format)
+
+
+def _ndjson(reading: Reading) -> Lines:
+    def cutter(checkpoint: Checkpoint, max_records: int) -> Cutter:
+        return NdjsonCutter(checkpoint, max_records=max_records)
+
+    def read(piece: Piece) -> Records:
+        chunk = piece.chunk
+        return read_ndjson(piece.data, reading, first_record=chunk.first_record, first_line=chunk.first_line)
+
+    return Lines(cutter, read)
+
+
+def _table(table: Table, reading: Reading) -> Lines:
+    def cutter(checkpoint: Checkpoint, max_records: int) -> Cutter:
+        return DelimitedCutter(checkpoint, delimiter=table.delimiter, max_records=max_records)
+
+    def read(piece: Piece) -> Records:
+        chunk = piece.chunk
+        return read_table(piece.data, table, reading, first_record=chunk.first_record, first_line=chunk.first_line)
+
+    return Lines(cutter, read)
+
+
+def _decoded(source: Source) -> Iterator[bytes]:
+    """What the file decodes to, in blocks."""
+    decoding = decoder(source.kind.compression)
+    is_first = source.kind.compression is not Compression.NONE
+    with source.path.open("rb") as file:
         while block := file.read(BLOCK):
             for piece in decoding.feed(block):
                 refusal = text_contradiction(piece[:MAGIC_BYTES]) if is_first else None
@@ -85,11 +144,18 @@ def _decoded(path: Path, kind: FileKind) -> Iterator[bytes]:
                 is_first = False
                 yield piece
     decoding.finish()
-    yield b""
 
 
-def _ndjson(checkpoint: Checkpoint, max_records: int) -> NdjsonCutter:
-    return NdjsonCutter(checkpoint, max_records=max_records)
+def _rows(source: Source, records: int) -> Records:
+    """The first rows of a Parquet file: of the columns that are read, and no more of them than are wanted."""
+    try:
+        there = pl.read_parquet_schema(source.path)
+        columns = [name for name in top_columns(source.reading) if name in there]
+        frame = pl.read_parquet(source.path, columns=columns, n_rows=records)
+    except pl.exceptions.PolarsError:
+        # Its message may quote the file.
+        raise Unreadable("the Parquet file is damaged") from None
+    return parquet_records(frame, source.reading, first_record=1)
 
 
 def _unreadable(refusal: Refusal) -> Unreadable:

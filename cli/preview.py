@@ -15,7 +15,7 @@ from schemas.events import Compression, Format, Layout
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from connector.audience.layouts import Reading
+    from schemas.match_keys import ColumnMapping
 
 app = typer.Typer(context_settings={"allow_interspersed_args": True})
 
@@ -46,24 +46,20 @@ def preview(
 
     The exit code is 1 when a delivery of the file would be refused, and 2 when it cannot be read at all.
     """
-    from cli.heads import Unreadable, head, kind  # noqa: PLC0415 -- polars only for the command that needs it
+    from cli.heads import Source, Unreadable, head, kind  # noqa: PLC0415 -- polars only for the command that needs it
+    from connector.audience.layouts import reading_of  # noqa: PLC0415 -- same
     from connector.audience.mapping import MappingError  # noqa: PLC0415 -- same
     from connector.audience.preflight import preflight  # noqa: PLC0415 -- same
 
     this_year = datetime.now(UTC).year
     try:
-        reading = _reading(layout, mapping)
+        mapped = _mapping(layout, mapping)
+        reading = reading_of(Layout.COLUMNS if mapped else layout or Layout.NARRATIVE_DATASET, mapped)
+        source = Source(file, kind(file, file_format, compression), reading, mapped.delimiter if mapped else None)
         found = preflight(
-            head(
-                file,
-                kind(file, file_format, compression),
-                reading,
-                records=rows,
-                this_year=this_year,
-                value_based=value_based,
-            ),
+            head(source, records=rows, this_year=this_year, value_based=value_based),
             reading,
-            mapped=mapping is not None,
+            mapped=mapped is not None,
             thresholds=Thresholds(max_refused_cells, max_rejected_rows),
             this_year=this_year,
         )
@@ -77,17 +73,14 @@ def preview(
     raise typer.Exit(1 if found.would_refuse else 0)
 
 
-def _reading(layout: Layout | None, mapping: Path | None) -> "Reading":
-    from connector.audience.layouts import reading_of  # noqa: PLC0415 -- polars only for the command that needs it
-    from connector.audience.mapping import read_mapping  # noqa: PLC0415 -- same
+def _mapping(layout: Layout | None, path: Path | None) -> "ColumnMapping | None":
+    from connector.audience.mapping import read_mapping  # noqa: PLC0415 -- polars only for the command that needs it
 
-    if mapping is None:
-        if layout is Layout.COLUMNS:
-            raise typer.BadParameter("the layout columns needs --mapping")
-        return reading_of(layout or Layout.NARRATIVE_DATASET)
-    if layout not in (None, Layout.COLUMNS):
+    if path is None and layout is Layout.COLUMNS:
+        raise typer.BadParameter("the layout columns needs --mapping")
+    if path is not None and layout not in (None, Layout.COLUMNS):
         raise typer.BadParameter("give --layout or --mapping, not both")
-    return reading_of(Layout.COLUMNS, read_mapping(mapping.read_bytes()))
+    return None if path is None else read_mapping(path.read_bytes())
 
 
 def _print(found: Preflight) -> None:

@@ -1,11 +1,15 @@
 """`fbc preview`: a file in, what its owner should know out. It sends nothing."""
 
+import csv
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from backports import zstd
 from typer.testing import CliRunner, Result
 
 from cli.__main__ import build
@@ -105,6 +109,85 @@ class TestJson:
         result = fbc(ndjson(tmp_path / "people.ndjson", sound(1)), "--mapping", mapping, "--value-based", "-o", "json")
         assert told(result)["rejected"] == [{"row": 1, "reason": "no_value"}]
         assert result.exit_code == 1
+
+
+ROWS = [sound(number) | {"mail": "?" if number == 1 else f"p{number}@example.com"} for number in range(20)]
+
+
+def as_csv(delimiter: str) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["born", "mail", "other", "tel"], delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(row | {"other": 'with "quotes"' + delimiter} for row in ROWS)
+    return text.getvalue().encode()
+
+
+def as_ndjson() -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
+
+
+def as_parquet() -> bytes:
+    file = io.BytesIO()
+    pl.DataFrame(ROWS).with_columns(pl.col("born").str.to_date()).write_parquet(file)
+    return file.getvalue()
+
+
+class TestFormats:
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("people.ndjson", as_ndjson()),
+            ("people.jsonl.gz", gzip.compress(as_ndjson())),
+            ("people.ndjson.zst", zstd.compress(as_ndjson())),
+            ("people.csv", as_csv(",")),
+            ("people.csv", b"\xef\xbb\xbf" + as_csv(";")),
+            ("people.csv.gz", gzip.compress(as_csv("|"))),
+            ("people.tsv.zst", zstd.compress(as_csv("\t"))),
+            ("people.parquet", as_parquet()),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_same_report(self, tmp_path: Path, mapping: Path, name: str, content: bytes) -> None:
+        """The same people get the same report in every format and compression."""
+        (tmp_path / "reference.ndjson").write_bytes(as_ndjson())
+        (tmp_path / name).write_bytes(content)
+        expected = fbc(tmp_path / "reference.ndjson", "--mapping", mapping, "-o", "json")
+        result = fbc(tmp_path / name, "--mapping", mapping, "-o", "json")
+        assert result.exit_code == 0
+        assert told(result) == told(expected)
+        assert told(result)["rejected"] == [{"row": 2, "column": "mail", "reason": "not_an_email"}]
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("people.ndjson.gz", gzip.compress(as_ndjson() * 100)[:-20]),
+            ("people.ndjson.gz", as_ndjson()),
+            ("people.ndjson.zst", b"\x28\xb5\x2f\xfd" + b"x" * 100),
+            ("people.ndjson", gzip.compress(as_ndjson())),
+            ("people.ndjson.gz", gzip.compress(gzip.compress(as_ndjson()))),
+            ("people.parquet", as_parquet()[:-30]),
+            ("people.parquet", b"PAR1" + b"x" * 100 + b"PAR1"),
+            ("people.zip", b"PK\x03\x04"),
+            ("people.csv", b"a,b,c\n1,2,3\n"),
+            ("people.csv", b""),
+        ],
+    )
+    def test_unreadable(self, tmp_path: Path, mapping: Path, name: str, content: bytes) -> None:
+        """What is damaged or something else than its name says is told in a line, with exit code 2 and no stack."""
+        (tmp_path / name).write_bytes(content)
+        result = fbc(tmp_path / name, "--mapping", mapping, "--rows", "1000000")
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 1
+        assert result.stdout == ""
+
+    def test_said_format(self, tmp_path: Path, mapping: Path) -> None:
+        """A name that says nothing is helped by options; a mapping may name the delimiter."""
+        (tmp_path / "people").write_bytes(gzip.compress(as_csv("~")))
+        mapping.write_text(json.dumps(MAPPING | {"delimiter": "~"}), encoding="utf-8")
+        result = fbc(
+            tmp_path / "people", "--mapping", mapping, "--format", "csv", "--compression", "gzip", "-o", "json"
+        )
+        assert len(told(result)["rows"]) == 20
 
 
 class TestTable:
