@@ -1,6 +1,6 @@
 """The first records of a file on this machine, as a delivery would read them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,7 @@ from connector.audience.preflight import Part
 from connector.audience.records import Records
 from connector.audience.records_ndjson import read_ndjson
 from connector.audience.records_parquet import parquet_records, top_columns
-from connector.files.cutting import MAX_LINE_BYTES, Checkpoint, Cutter
+from connector.files.cutting import MAX_LINE_BYTES, Checkpoint, Cutter, TooLong
 from connector.files.decoding import Corrupt, decoder
 from connector.files.delimited import DelimitedCutter, read_table
 from connector.files.formats import MAGIC_BYTES, FileKind, Refusal, contradiction, kind_of, text_contradiction
@@ -73,25 +73,33 @@ def head(source: Source, *, records: int, this_year: int, value_based: bool) -> 
     """
     try:
         if source.kind.format is Format.PARQUET:
-            found = _rows(source, records)
-            yield part(found, source.reading, this_year=this_year, value_based=value_based)
+            yield part(_rows(source, records), source.reading, this_year=this_year, value_based=value_based)
             return
         blocks = _decoded(source)
-        beginning = b""
-        if source.kind.format is not Format.NDJSON:
-            while len(beginning) <= MAX_LINE_BYTES and (block := next(blocks, b"")):
-                beginning += block
+        # A header is looked for in as much as the longest record; NDJSON has none.
+        beginning = b"" if source.kind.format is Format.NDJSON else _longest_record(blocks)
         lines = _lines(source, beginning)
-        first = Head(lines.cutter, wanted=records)
-        for block in chain([beginning], blocks, [None]):
-            for item in first.finish() if block is None else first.feed(block):
-                yield part_of(item, lines.read, source.reading, this_year=this_year, value_based=value_based)
-            if first.is_done:
-                return
+        for item in _items(Head(lines.cutter, wanted=records), chain([beginning], blocks)):
+            yield part_of(item, lines.read, source.reading, this_year=this_year, value_based=value_based)
     except Corrupt as error:
         raise Unreadable(str(error)) from None
     except LimitViolated as error:
         raise Unreadable(f"the file is refused: {error}") from None
+
+
+def _items(head: Head, blocks: Iterable[bytes]) -> Iterator[Piece | TooLong]:
+    for block in blocks:
+        yield from head.feed(block)
+        if head.is_done:
+            return
+    yield from head.finish()
+
+
+def _longest_record(blocks: Iterator[bytes]) -> bytes:
+    beginning = b""
+    while len(beginning) <= MAX_LINE_BYTES and (block := next(blocks, b"")):
+        beginning += block
+    return beginning
 
 
 def _lines(source: Source, beginning: bytes) -> Lines:
