@@ -46,7 +46,8 @@ def preview(
 
     The exit code is 1 when a delivery of the file would be refused, and 2 when it cannot be read at all.
     """
-    from cli.heads import Source, Unreadable, head, kind  # noqa: PLC0415 -- polars only for the command that needs it
+    from cli.heads import Unreadable, head, kind  # noqa: PLC0415 -- polars only for the command that needs it
+    from connector.audience.heads import Look  # noqa: PLC0415 -- same
     from connector.audience.layouts import reading_of  # noqa: PLC0415 -- same
     from connector.audience.mapping import MappingError  # noqa: PLC0415 -- same
     from connector.audience.preflight import preflight  # noqa: PLC0415 -- same
@@ -55,9 +56,9 @@ def preview(
     try:
         mapped = _mapping(layout, mapping)
         reading = reading_of(Layout.COLUMNS if mapped else layout or Layout.NARRATIVE_DATASET, mapped)
-        source = Source(file, kind(file, file_format, compression), reading, mapped.delimiter if mapped else None)
+        look = Look(reading, this_year, rows, value_based, mapped.delimiter if mapped else None)
         found = preflight(
-            head(source, records=rows, this_year=this_year, value_based=value_based),
+            head(file, kind(file, file_format, compression), look),
             reading,
             mapped=mapped is not None,
             thresholds=Thresholds(max_refused_cells, max_rejected_rows),

@@ -59,7 +59,19 @@ class Head:
 
     def finish(self) -> list[Piece | TooLong]:
         """Ends the file; returns what is left."""
-        found = [] if self.is_done else self._taken(self._cutter.finish())
+        return self._ended([] if self.is_done else self._cutter.finish())
+
+    def stop(self) -> list[Piece | TooLong]:
+        """Ends the head where the file goes on; returns what is left but its last record, which may be half a one."""
+        items = [] if self.is_done else self._cutter.finish()
+        last = items[-1] if items else None
+        if isinstance(last, Chunk):
+            before = sum(item.records if isinstance(item, Chunk) else 1 for item in items[:-1])
+            self._left = min(self._left, before + last.records - 1)
+        return self._ended(items)
+
+    def _ended(self, items: list[Item]) -> list[Piece | TooLong]:
+        found = self._taken(items)
         self._left = 0
         self._held.clear()
         return found

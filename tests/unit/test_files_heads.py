@@ -46,6 +46,19 @@ class TestHead:
             assert len(kept) == item.chunk.records
         assert told == expected
 
+    @given(lines=LINES, wanted=st.integers(1, 15), cut=st.integers(0, 200))
+    def test_a_file_that_goes_on(self, lines: list[bytes], wanted: int, cut: int) -> None:
+        """Where the bytes end before the file, no half record is handed out, and at most one whole one is missing."""
+        text = b"\n".join(lines)[:cut]
+        stopped, whole = Head(small, wanted=wanted), Head(small, wanted=wanted)
+        known, all_of_it = stopped.feed(text) + stopped.stop(), whole.feed(text) + whole.finish()
+        seen, there = (
+            sum(item.chunk.records if isinstance(item, Piece) else 1 for item in found) for found in (known, all_of_it)
+        )
+        assert there - 1 <= seen <= there
+        for item in known:
+            assert isinstance(item, TooLong) or text[: item.chunk.end].endswith(b"\n")
+
     def test_needs_no_more(self) -> None:
         """Once it has them it asks for no more bytes and takes none."""
         head = Head(usual, wanted=2)
