@@ -60,14 +60,15 @@ def _chosen(written: pl.Series, value: pl.Expr, condition: pl.Expr) -> pl.Series
     return made.select(pl.when(condition).then(VALUE)).collect().to_series()
 
 
-def _repaired(written: pl.Series, own_form: str, repair: Clear) -> pl.Series:
-    """Texts that look like *own_form* as they are, and the others as *repair* makes them: most are clean."""
+def _repaired(written: pl.Series, own_form: str, repair: Clear, clean: pl.Series | None = None) -> pl.Series:
+    """Texts that look like *own_form* as they are (or as in *clean*), the others, mostly few, as *repair* makes them."""
+    clean = written if clean is None else clean
     dirty = written.alias(WRITTEN).to_frame().select((~_WRITTEN.str.contains(own_form)).arg_true()).to_series()
     if not len(dirty):
-        return written
+        return clean
     if len(dirty) == len(written):
         return repair(written)
-    return written.scatter(dirty, repair(written.gather(dirty)))
+    return clean.scatter(dirty, repair(written.gather(dirty)))
 
 
 _LOWER = _WRITTEN.str.strip_chars(WHITESPACE).str.to_lowercase()
@@ -129,8 +130,8 @@ def _names(written: pl.Series) -> pl.Series:
         swept = names.normalise_names(dirty.gather(others).to_list())
         return plain.scatter(others, pl.Series(swept, dtype=pl.String))
 
-    # Lower-casing first would be one pass less, but changes letters that the rule composes before.
-    found = _repaired(written, "^[a-z0-9]+$", repair)
+    # Only names in ASCII are lower-cased in columns: the rule composes other letters before.
+    found = _repaired(written, "^[A-Za-z0-9]+$", repair, written.str.to_lowercase())
     return _chosen(found, _WRITTEN, _IS_SOUND)
 
 

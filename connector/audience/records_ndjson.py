@@ -36,7 +36,7 @@ def read_ndjson(block: bytes, reading: Reading, *, first_record: int, first_line
     skeleton = block.translate(None, _ALL_BUT_SKELETON)
     lines = skeleton.count(b"\n") + (not block.endswith(b"\n") and bool(block))
     has_escape = b"\\" in skeleton
-    all_text = not has_escape and all(map(_ALL_TEXT.match, set(skeleton.split(b"\n"))))
+    all_text = not has_escape and all(map(_ALL_TEXT.match, _shapes(skeleton)))
     openers = skeleton if all_text else skeleton.translate(None, _FLESH)
     is_safe = all_text or (_is_shallow(openers) and not (has_escape and _SURROGATE.search(block)))
     if reading.is_tree and is_safe:
@@ -46,10 +46,20 @@ def read_ndjson(block: bytes, reading: Reading, *, first_record: int, first_line
                 pl.int_range(first_record, first_record + lines, dtype=pl.Int64, eager=True).alias(RECORD),
                 pl.int_range(first_line, first_line + lines, dtype=pl.Int64, eager=True).alias(LINE),
             )
+            frame = frame.with_columns(numbers)
+            if all_text:
+                return Records(count=lines, frame=frame)
             is_flat = not has_escape and openers.replace(b"\n", b"") == b"{" * lines
-            told = None if all_text else block
-            return Records(count=lines, frame=frame.with_columns(numbers), block=told, is_flat=is_flat)
+            return Records(count=lines, frame=frame, block=block, is_flat=is_flat)
     return _read_line_by_line(block, reading, first_record, first_line)
+
+
+def _shapes(skeleton: bytes) -> set[bytes]:
+    """The different lines of a skeleton; most blocks have one."""
+    first, _, _ = skeleton.partition(b"\n")
+    if skeleton == (first + b"\n") * skeleton.count(b"\n"):
+        return {first}
+    return set(skeleton.split(b"\n"))
 
 
 def _is_shallow(openers: bytes) -> bool:
