@@ -13,6 +13,8 @@ import phonenumbers
 import polars as pl
 from phonenumbers import PhoneMetadata
 
+from connector.audience.rules.phones import FLOATING
+
 WRITTEN, LIVES = "written", "lives"
 """Columns of a table of inputs: the text, and the country of the row in lower case."""
 
@@ -53,7 +55,9 @@ def clear_phones(table: pl.DataFrame, lives: str | None) -> pl.Series:
     rest = (~is_clean).arg_true()
     if not len(rest):
         return found
-    texts = written.gather(rest).str.replace_all(_PUNCTUATION, "").alias(_DIGITS).to_frame()
+    # The last zero of `16505551212.0` is no digit of it.
+    whole = written.gather(rest).str.replace(FLOATING, "${1}")
+    texts = whole.str.replace_all(_PUNCTUATION, "").alias(_DIGITS).to_frame()
     countries = table[LIVES].gather(rest) if LIVES in table.columns else None
     return found.scatter(rest, _by_country(texts, countries, lives))
 

@@ -5,18 +5,20 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.audience.advice import advice
+from connector.audience.heads import Look, Refused, frame_part, text_parts
 from connector.audience.keys import Mode
 from connector.audience.layouts import Reading, reading_of
 from connector.audience.preflight import Part, Preflight, Thresholds, Warned, preflight
 from connector.audience.prepare import ColumnAccount, prepare
 from connector.audience.reasons import CellReason, RowReason
 from connector.audience.records_ndjson import read_ndjson
-from schemas.events import Layout
+from schemas.events import Format, Layout
 from schemas.match_keys import ColumnMapping
 
 MAPPING = {
@@ -205,6 +207,38 @@ class TestThresholds:
         records = [full(1, sex="?"), full(2), {}]
         assert judged(records, thresholds=Thresholds(cells=0.5, rows=0.3)).would_refuse
         assert not judged(records, thresholds=Thresholds(cells=0.5, rows=0.4)).would_refuse
+
+
+class TestFirstBytes:
+    @pytest.mark.parametrize(("is_whole", "expected"), [(True, 2), (False, 1)])
+    def test_end_of_the_bytes(self, *, is_whole: bool, expected: int) -> None:
+        """Of a file that goes on behind the bytes the last record is left out: it may be half a one."""
+        look = Look(reading(), this_year=2026)
+        text = json.dumps(full(1)).encode() + b"\n" + json.dumps(full(2)).encode()
+        parts = [*text_parts([text[:50], text[50:]], Format.NDJSON, look, is_whole=is_whole)]
+        assert sum(part.prepared.records for part in parts) == expected
+
+    def test_no_more_than_needed(self) -> None:
+        """No more blocks are taken than the wanted records need."""
+        blocks = iter([b"{}\n" * 5, b"{}\n" * 5, b"{}\n" * 5])
+        assert len([*text_parts(blocks, Format.NDJSON, Look(reading(), this_year=2026, records=7))]) == 1
+        assert next(blocks) == b"{}\n" * 5
+
+    def test_table(self) -> None:
+        """Lines of a table are read by their header."""
+        text = b"mail;born\np@example.com;1990-05-17\n"
+        [part] = text_parts([text], Format.CSV, Look(reading(), this_year=2026))
+        assert part.prepared.rows == 1
+
+    def test_no_column(self) -> None:
+        """A table without any of the columns is refused in words."""
+        with pytest.raises(Refused, match="names none of the columns"):
+            [*text_parts([b"a,b\n1,2\n"], Format.CSV, Look(reading(), this_year=2026))]
+
+    def test_rows_of_parquet(self) -> None:
+        """Rows of a Parquet file are looked at alike."""
+        frame = pl.DataFrame([full(number) for number in range(5)])
+        assert frame_part(frame, Look(reading(), this_year=2026, records=3)).prepared.rows == 3
 
 
 class TestAdvice:
