@@ -1,5 +1,6 @@
-"""Takes the compression off a file, piece by piece. Pure and synchronous: run it in a thread, both codecs let go of the
-interpreter lock.
+"""Takes the compression off a file, piece by piece. Pure and synchronous.
+
+Run it in a thread: both codecs let go of the interpreter lock.
 
 A compressed file is a bomb until shown otherwise. So a decoder never hands out more than `PIECE_BYTES` at once, only
 goes on when the piece was taken, and counts what came in and what came out against the limits before it hands it out.
@@ -70,7 +71,7 @@ class Decoder:
 
 
 class _Plain(Decoder):
-    def feed(self, block: bytes) -> Iterator[bytes]:
+    def feed(self, block: bytes) -> Iterator[bytes]:  # type: ignore[explicit-override]
         for at in range(0, len(block), PIECE_BYTES):
             piece = block[at : at + PIECE_BYTES]
             self.compressed += len(piece)
@@ -85,7 +86,7 @@ class _Compressed(Decoder):
         self._is_open = False
         self._members = 0
 
-    def feed(self, block: bytes) -> Iterator[bytes]:
+    def feed(self, block: bytes) -> Iterator[bytes]:  # type: ignore[explicit-override]
         view = memoryview(block)
         for at in range(0, len(view), _SLICE_BYTES):
             data = bytes(view[at : at + _SLICE_BYTES])
@@ -93,14 +94,14 @@ class _Compressed(Decoder):
             check("compressed_bytes", self._limits.compressed, self.compressed)
             yield from self._decode(data)
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # type: ignore[explicit-override]
         if self._is_open or not self._members:
             raise Corrupt("truncated", self.compressed)
 
     def _decode(self, data: bytes) -> Iterator[bytes]:
         raise NotImplementedError
 
-    def _counted(self, piece: bytes) -> bytes:
+    def _counted(self, piece: bytes) -> bytes:  # type: ignore[explicit-override]
         super()._counted(piece)
         if self.decoded > self._limits.ratio_from:
             check("compression_ratio", self._limits.ratio, self.decoded // max(self.compressed, 1))
@@ -119,7 +120,7 @@ class _Gzip(_Compressed):
         self._member = zlib.decompressobj(_GZIP_MEMBER)
         self._head = b""
 
-    def _decode(self, data: bytes) -> Iterator[bytes]:
+    def _decode(self, data: bytes) -> Iterator[bytes]:  # type: ignore[explicit-override]
         while data:
             if not self._is_open:
                 data = self._opened(data)
@@ -150,7 +151,7 @@ class _Gzip(_Compressed):
         self._is_open, self._member = True, zlib.decompressobj(_GZIP_MEMBER)
         return data
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # type: ignore[explicit-override]
         if self._head:
             raise Corrupt("truncated", self.compressed)
         super().finish()
@@ -162,10 +163,10 @@ _GZIP_MAGIC = b"\x1f\x8b"
 class _Zstd(_Compressed):
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
-        self._options = {zstd.DecompressionParameter.window_log_max: limits.window.bit_length() - 1}
+        self._options = {int(zstd.DecompressionParameter.window_log_max): limits.window.bit_length() - 1}
         self._frame = zstd.ZstdDecompressor(options=self._options)
 
-    def _decode(self, data: bytes) -> Iterator[bytes]:
+    def _decode(self, data: bytes) -> Iterator[bytes]:  # type: ignore[explicit-override]
         while data:
             if not self._is_open:
                 self._is_open, self._frame = True, zstd.ZstdDecompressor(options=self._options)
@@ -204,13 +205,3 @@ _DECODERS: dict[Compression, Callable[[Limits], Decoder]] = {
 def decoder(compression: Compression, limits: Limits = DEFAULT_LIMITS) -> Decoder:
     """A decoder at the beginning of a file."""
     return _DECODERS[compression](limits)
-
-
-def skipped(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
-    """*pieces* without their first *count* bytes."""
-    for piece in pieces:
-        if count >= len(piece):
-            count -= len(piece)
-            continue
-        yield piece[count:] if count else piece
-        count = 0
