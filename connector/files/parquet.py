@@ -298,7 +298,9 @@ def _valid_text(column: "pa.Array", path: Path, marks: dict[str, "pa.Array"]) ->
     except pa.ArrowInvalid:
         raw = column.cast(pa.binary() if pa.types.is_string(column.type) else pa.large_binary()).to_pylist()
         texts = [None if value is None else _decoded(value) for value in raw]
-        marks[_marker(path)] = pa.array([value is not None and text is None for value, text in zip(raw, texts, strict=True)])
+        marks[_marker(path)] = pa.array(
+            [value is not None and text is None for value, text in zip(raw, texts, strict=True)]
+        )
         return pa.array(texts, type=pa.string())
     return column
 
