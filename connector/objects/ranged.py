@@ -7,8 +7,10 @@ small reads are served from aligned blocks, of which a few are kept; large ones 
 import asyncio
 import io
 from collections import OrderedDict
-from concurrent.futures import TimeoutError as TakesTooLong
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from connector.objects.errors import ObjectChanged, StoreUnavailable
 from connector.objects.store import MAX_RANGE_BYTES, ObjectStore, unquoted
@@ -43,19 +45,23 @@ class RangedFile(io.RawIOBase):
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self.asked = 0
 
+    @override
     def readable(self) -> bool:
         """Yes."""
         return True
 
+    @override
     def seekable(self) -> bool:
         """Yes."""
         return True
 
+    @override
     def tell(self) -> int:
         """The position of the next read."""
         return self._at
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+    @override
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Moves the position of the next read; returns it."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         if base + offset < 0:
@@ -63,6 +69,7 @@ class RangedFile(io.RawIOBase):
         self._at = base + offset
         return self._at
 
+    @override
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         """Fills *buffer* as far as the file goes."""
         view = memoryview(buffer).cast("B")
@@ -70,6 +77,7 @@ class RangedFile(io.RawIOBase):
         view[: len(data)] = data
         return len(data)
 
+    @override
     def read(self, size: int | None = -1, /) -> bytes:
         """The next *size* bytes, less at the end of the file.
 
@@ -87,6 +95,7 @@ class RangedFile(io.RawIOBase):
         self._at = end
         return self._fetched(start, end) if wanted >= BLOCK_BYTES else self._from_blocks(start, end)
 
+    @override
     def close(self) -> None:
         """Forgets what is kept; a read fails from now on, also in a thread that is about to."""
         self._blocks.clear()
@@ -117,9 +126,11 @@ class RangedFile(io.RawIOBase):
         answer = asyncio.run_coroutine_threadsafe(reading, self._loop)
         try:
             return answer.result(self._timeout)
-        except TakesTooLong:
+        except TimeoutError:
             answer.cancel()
             raise StoreUnavailable(f"{self._key!r}: no answer within {self._timeout:g} seconds") from None
+        except CancelledError:
+            raise StoreUnavailable(f"{self._key!r}: reading was stopped") from None
 
 
 async def open_ranged(store: ObjectStore, key: str, etag: str, *, timeout: float) -> RangedFile:
