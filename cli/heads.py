@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
-
-from connector.audience.heads import Look, Refused, frame_part, text_parts
+from connector.audience.heads import Look, Refused, parquet_parts, text_parts
 from connector.audience.preflight import Part
-from connector.audience.records_parquet import top_columns
 from connector.files.decoding import Corrupt, decoder
 from connector.files.formats import MAGIC_BYTES, FileKind, Refusal, contradiction, kind_of, text_contradiction
 from connector.files.limits import LimitViolated
+from connector.files.parquet import UnreadableParquet
 from schemas.events import Compression, FileRef, Format
 
 BLOCK = 1 << 18
@@ -44,16 +42,14 @@ def head(path: Path, kind: FileKind, look: Look) -> Iterator[Part]:
     """
     try:
         if kind.format is Format.PARQUET:
-            yield frame_part(_rows(path, look), look)
+            with path.open("rb") as file:
+                yield from parquet_parts(file, look)
         else:
             yield from text_parts(_decoded(path, kind.compression), kind.format, look)
     except LimitViolated as error:
         raise Unreadable(f"the file is refused: {error}") from None
-    except (Corrupt, Refused) as error:
+    except (Corrupt, Refused, UnreadableParquet) as error:
         raise Unreadable(str(error)) from None
-    except pl.exceptions.PolarsError:
-        # Its message may quote the file.
-        raise Unreadable("the Parquet file is damaged") from None
 
 
 def _decoded(path: Path, compression: Compression) -> Iterator[bytes]:
@@ -69,10 +65,3 @@ def _decoded(path: Path, compression: Compression) -> Iterator[bytes]:
                 is_first = False
                 yield piece
     decoding.finish()
-
-
-def _rows(path: Path, look: Look) -> pl.DataFrame:
-    """The first rows of a Parquet file: of the columns that are read, and no more of them than are wanted."""
-    there = pl.read_parquet_schema(path)
-    columns = [name for name in top_columns(look.reading) if name in there]
-    return pl.read_parquet(path, columns=columns, n_rows=look.records)

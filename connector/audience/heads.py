@@ -2,13 +2,14 @@
 
 CPU only, and pure: whoever calls it does the reading, and calls it in a thread. In a service that is
 
-    parts = text_parts(blocks, format, look)                 # or frame_part(frame, look) for Parquet
+    parts = text_parts(blocks, format, look)                 # or parquet_parts(file, look)
     found = preflight(parts, reading, mapped=..., thresholds=..., this_year=...)
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -18,14 +19,17 @@ from connector.audience.prepare import prepare
 from connector.audience.reasons import RowReason
 from connector.audience.records import LINE, RECORD, Records, RowReject
 from connector.audience.records_ndjson import read_ndjson
-from connector.audience.records_parquet import parquet_records
 from connector.files.cutting import MAX_LINE_BYTES, Checkpoint, Cutter, TooLong
 from connector.files.delimited import DelimitedCutter, read_table
 from connector.files.formats import Refusal
 from connector.files.header import table_of
 from connector.files.heads import Head, Piece
 from connector.files.ndjson import NdjsonCutter
+from connector.files.parquet import Seekable, batches, frame_records, read_footer, refusal
 from schemas.events import Format, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Refused(Exception):
@@ -77,9 +81,31 @@ def text_parts(blocks: Iterable[bytes], format_: Format, look: Look, *, is_whole
         yield _part(_too_long(item, look.reading) if isinstance(item, TooLong) else lines.read(item), look)
 
 
-def frame_part(frame: pl.DataFrame, look: Look) -> Part:
-    """The first rows of a Parquet file, with the columns of `records_parquet.top_columns` that it has."""
-    return _part(parquet_records(frame.head(look.records), look.reading, first_record=1), look)
+def parquet_parts(file: Seekable, look: Look) -> Iterator[Part]:
+    """The first records of a Parquet file, one row group after the other, a few rows at a time.
+
+    Raises:
+        Refused: It has none of the columns.
+        UnreadableParquet: It is damaged, encrypted or something else.
+        LimitViolated: It is more than a file may be.
+    """
+    footer = read_footer(file)
+    no_column = refusal(footer, look.reading)
+    if no_column is not None:
+        raise Refused(no_column)
+    seen = 0
+    for row_group in range(len(footer.row_groups)):
+        pieces: list[pa.RecordBatch] = []
+        first_record = seen + 1
+        for batch in batches(file, row_group, look.reading):
+            pieces.append(batch.slice(0, look.records - seen))
+            seen += pieces[-1].num_rows
+            if seen == look.records:
+                break
+        if pieces:
+            yield _part(frame_records(pieces, look.reading, first_record=first_record), look)
+        if seen == look.records:
+            return
 
 
 def _part(records: Records, look: Look) -> Part:

@@ -1,5 +1,6 @@
 """What the owner of a file is told about its first records."""
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.audience.advice import advice
-from connector.audience.heads import Look, Refused, frame_part, text_parts
+from connector.audience.heads import Look, Refused, parquet_parts, text_parts
 from connector.audience.keys import Mode
 from connector.audience.layouts import Reading, reading_of
 from connector.audience.preflight import Part, Preflight, Thresholds, Warned, preflight
@@ -237,8 +238,11 @@ class TestFirstBytes:
 
     def test_rows_of_parquet(self) -> None:
         """Rows of a Parquet file are looked at alike."""
-        frame = pl.DataFrame([full(number) for number in range(5)])
-        assert frame_part(frame, Look(reading(), this_year=2026, records=3)).prepared.rows == 3
+        file = io.BytesIO()
+        pl.DataFrame([full(number) for number in range(5)]).write_parquet(file, row_group_size=2)
+        parts = [*parquet_parts(file, Look(reading(), this_year=2026, records=3))]
+        assert [part.prepared.rows for part in parts] == [2, 1]
+        assert [part.records.frame["record"].to_list() for part in parts] == [[1, 2], [3]]
 
 
 class TestAdvice:
