@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connector.files.ndjson import Chunk
+from connector.files.cutting import Chunk
 from schemas.events import ChunkSettled, Dead, Delivered, Reason, Waiting
 from services.ingest.states import Settlement
 from services.ingest.tables import chunks, deliveries, files

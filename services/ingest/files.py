@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connector.files.ndjson import Checkpoint
+from connector.files.cutting import Checkpoint
 from connector.objects.store import ObjectInfo
 from schemas.events import Reason
 from services.ingest.patience import TryLater

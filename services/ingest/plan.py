@@ -8,7 +8,7 @@ out, `finished` (was there anything in the file).
 from dataclasses import dataclass
 from typing import assert_never
 
-from connector.files.ndjson import Checkpoint, Chunk, TooLong
+from connector.files.cutting import Checkpoint, Chunk, TooLong
 from connector.objects.errors import StoreError
 from connector.objects.store import ObjectInfo, unquoted
 from schemas.events import (

@@ -11,7 +11,8 @@ from contextlib import aclosing
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from connector.files.ndjson import Checkpoint, Chunk, NdjsonCutter, TooLong
+from connector.files.cutting import Checkpoint, Chunk, TooLong
+from connector.files.ndjson import NdjsonCutter
 from connector.objects.errors import StoreError
 from connector.objects.store import ObjectStore
 from connector.objects.stores import Stores

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from connector.files.ndjson import Checkpoint, Chunk, TooLong
+from connector.files.cutting import Checkpoint, Chunk, TooLong
 from connector.objects import errors
 from connector.objects.store import ObjectInfo
 from schemas.events import DeliveryKind, DeliveryRequested, DeliveryState, FileRef, Operation, QuickSettings, Reject
