@@ -23,24 +23,21 @@ def measure(*, records: int = 200_000, rounds: int = 3, seed: int = 26) -> "list
     from bench.measuring import Figure  # noqa: PLC0415 -- the child sets up its cores before anything is imported
 
     command = [sys.executable, "-m", "bench.two_workers", str(records), str(rounds), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 -- our own module
     rates = json.loads(done.stdout)
     return [Figure("two_workers", "records/s", rates["two"], {ONE: rates["one"]})]
 
 
 def _measured(records: int, rounds: int, seed: int) -> dict[str, float]:
-    from bench.customers import write_ndjson  # noqa: PLC0415
-    from bench.customers_body import blocks_of, our_bodies  # noqa: PLC0415
+    from bench.customers_body import NDJSON, blocks_of  # noqa: PLC0415
     from bench.measuring import seconds  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as threads:
-        path = Path(folder) / "customers.ndjson"
-        write_ndjson(path, records, seed=seed)
-        blocks = [[block] for block in blocks_of(path)]
+        blocks = [[block] for block in blocks_of(NDJSON, Path(folder), records, seed=seed)]
         took = seconds(
             {
-                "one": lambda: [our_bodies(block) for block in blocks],
-                "two": lambda: list(threads.map(our_bodies, blocks)),
+                "one": lambda: [NDJSON.exhaust(block) for block in blocks],
+                "two": lambda: list(threads.map(NDJSON.exhaust, blocks)),
             },
             rounds=rounds,
         )

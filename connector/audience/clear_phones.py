@@ -13,8 +13,6 @@ import phonenumbers
 import polars as pl
 from phonenumbers import PhoneMetadata
 
-from connector.audience.rules.phones import FLOATING
-
 WRITTEN, LIVES = "written", "lives"
 """Columns of a table of inputs: the text, and the country of the row in lower case."""
 
@@ -22,6 +20,9 @@ _MAX_PREFIX = 100
 """Characters of a pattern of prefixes that is worth deciding in columns. Three countries have longer ones."""
 
 _PUNCTUATION = "[ ./()-]"
+_FLOATING = r"\.0+ *$"
+"""What may be the end of a floating-point number, of which the last zero is no digit."""
+
 _DIGITS = "digits"
 
 
@@ -55,9 +56,9 @@ def clear_phones(table: pl.DataFrame, lives: str | None) -> pl.Series:
     rest = (~is_clean).arg_true()
     if not len(rest):
         return found
-    # The last zero of `16505551212.0` is no digit of it.
-    whole = written.gather(rest).str.replace(FLOATING, "${1}")
-    texts = whole.str.replace_all(_PUNCTUATION, "").alias(_DIGITS).to_frame()
+    is_number = ~pl.col(WRITTEN).str.contains(_FLOATING)
+    digits = pl.when(is_number).then(pl.col(WRITTEN).str.replace_all(_PUNCTUATION, "")).alias(_DIGITS)
+    texts = table.select(WRITTEN)[rest].select(digits)
     countries = table[LIVES].gather(rest) if LIVES in table.columns else None
     return found.scatter(rest, _by_country(texts, countries, lives))
 
