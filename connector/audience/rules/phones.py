@@ -19,11 +19,8 @@ MAX_DIGITS = 15
 
 _PLUS = frozenset("+\uff0b")
 _PUNCTUATION = str.maketrans("", "", " -./()")
-FLOATING = r"^(\s*\+?[0-9]+)\.0+\s*$"
-"""`16505551212.0` is what becomes of a number in a table of floating-point numbers; its last zero is no digit of it.
-Read by Python and by polars: `$` is the end of the text."""
-
-_FLOATING = re.compile(FLOATING.removesuffix("$") + r"\Z")
+_FLOATING = re.compile(r"^(\s*\+?[0-9]+)\.0+\s*\Z")
+"""`16505551212.0` is what becomes of a number in a table of floating-point numbers; its last zero is no digit of it."""
 
 
 def normalise_phone(text: str, country: str | None = None) -> str | CellReason:
