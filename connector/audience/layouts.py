@@ -7,7 +7,7 @@ lie at the top of the record, in the legacy layout under `data`. The layout `col
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, assert_never
+from typing import Literal
 
 from connector.audience.keys import DOB, Key, Mode
 from schemas.events import Layout
@@ -131,24 +131,19 @@ def reading_of(layout: Layout, mapping: ColumnMapping | None = None) -> Reading:
     Raises:
         ValueError: The layout `columns` without a mapping, or another one with it.
     """
-    if (layout is Layout.COLUMNS) != (mapping is not None):
-        raise ValueError("the layout columns needs a mapping, and no other layout takes one")
-    match layout:
-        case Layout.NARRATIVE_DATASET:
+    match layout, mapping:
+        case Layout.NARRATIVE_DATASET, None:
             return _NARRATIVE_DATASET
-        case Layout.NARRATIVE_LEGACY:
+        case Layout.NARRATIVE_LEGACY, None:
             return _NARRATIVE_LEGACY
-        case Layout.COLUMNS:
-            assert mapping is not None
+        case Layout.COLUMNS, ColumnMapping():
             return _mapped(mapping)
         case _:
-            assert_never(layout)
+            raise ValueError("the layout columns needs a mapping, and no other layout takes one")
 
 
 def _mapped(mapping: ColumnMapping) -> Reading:
-    sources = tuple(
-        Source(tuple(name.split(".")), column.key, column.mode) for name, column in mapping.columns.items()
-    )
+    sources = tuple(Source(tuple(name.split(".")), column.key, column.mode) for name, column in mapping.columns.items())
     country = mapping.default_country.lower() if mapping.default_country else None
     return Reading(sources, country, mapping.app_ids, mapping.page_ids)
 
@@ -171,7 +166,7 @@ def _narrative(*wrapper: str) -> Iterator[Source]:
     yield source(Key.FN, Mode.RAW, "person_name", "given_name", initial=True)
     yield source(Key.LN, Mode.RAW, "person_name", "family_name")
     yield source(Key.GEN, Mode.RAW, "hl7_gender", "gender")
-    yield source(DOB, Mode.RAW, "birthdate")
+    yield source("DOB", Mode.RAW, "birthdate")
     yield source(Key.DOBY, Mode.RAW, "birth_year")
     yield source(Key.COUNTRY, Mode.RAW, "iso_3166_1_country")
 

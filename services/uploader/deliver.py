@@ -14,7 +14,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import assert_never
 
+from connector.audience.layouts import reading_of
 from connector.audience.prepare import Prepared, prepare
+from connector.audience.records_ndjson import read_ndjson
 from connector.graph.protocol import Credentials
 from connector.kafka.events import PoisonEvent, decode
 from connector.kafka.record import Record
@@ -165,15 +167,9 @@ class Deliverer:
         if not isinstance(block, bytes):
             return block
         # In a worker thread: arithmetic must not stop heartbeats.
+        this_year = datetime.now(UTC).year
         prepared = await asyncio.get_running_loop().run_in_executor(
-            self._workers,
-            lambda: prepare(
-                block,
-                layout=chunk.layout,
-                first_record=chunk.first_record,
-                first_line=chunk.first_line,
-                this_year=datetime.now(UTC).year,
-            ),
+            self._workers, lambda: _prepare(chunk, block, this_year)
         )
         if prepared.records != chunk.records:
             message = f"the range holds {prepared.records} records, {chunk.records} were planned"
@@ -190,3 +186,9 @@ class Deliverer:
             return Lost(error.code, error.code, str(error))
         except ValueError as error:
             return Lost("range_refused", "range", str(error))
+
+
+def _prepare(chunk: ChunkReady, block: bytes, this_year: int) -> Prepared:
+    reading = reading_of(chunk.layout, chunk.mapping)
+    records = read_ndjson(block, reading, first_record=chunk.first_record, first_line=chunk.first_line)
+    return prepare(records, reading, this_year=this_year, value_based=chunk.value_based)

@@ -62,8 +62,8 @@ _FORMATS = tuple(
 def normalise_date(text: str, *, this_year: int = LATEST_YEAR) -> Date | CellReason | None:
     """Year, month and day as Meta wants them; None when there is nothing.
 
-    A date is read in every format it fits. When it comes out as one possible birthday it is that; when as several, it is
-    not guessed. In years of two digits those up to this year's are of this century, as in Meta's uploader.
+    A date is read in every format it fits. If that gives one possible birthday, it is that; of several none is guessed.
+    Years of two digits up to this year's are of this century, as in Meta's uploader.
     """
     trimmed = text.strip(WHITESPACE)
     if not trimmed:
