@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from connector.audience.clear import VALUE
 from connector.audience.identifiers import ROW, first_of, further
-from connector.audience.judging import Judged, Residence, judge, repeats
+from connector.audience.judging import Judged, Residence, distinct, judge
 from connector.audience.keys import IDENTIFIERS, PLACES_AND_AGE, Key, Mode
 from connector.audience.layouts import NO_TYPE, TAKES_FRACTIONS, TAKES_NUMBERS, Reading, Source, TypedAs, column_of
 from connector.audience.reasons import CellReason, RowReason
@@ -19,8 +18,9 @@ from connector.audience.rules.text import WHITESPACE
 NOT_TEXT = r"^(?:-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$|true$|false$|[\[{])"
 """What a value that was no text looks like once the parser has written it out. Text may look like it too."""
 
-NO_NUMBER = r"^(?:-|[0-9]{18}|[0-9]+[.eE]|true$|false$|[\[{])"
-"""The same for a place that takes numbers: a short whole number reads the same, text or not."""
+NO_NUMBER = r"^(?:-|[0-9]{16}|[0-9]+[.eE]|true$|false$|[\[{])"
+"""The same for a place that takes numbers: a whole number reads the same, text or not, unless it is so long that it may
+have been a floating-point number, which no longer knows its last digits."""
 
 SourceReasons = Counter[tuple[int, CellReason]]
 """How often a reason was met, by the number of the source in the reading."""
@@ -59,6 +59,7 @@ class _Columns:
         self._reading = reading
         self._this_year = this_year
         self._detailed = detailed
+        self._countries: pl.Series | None = None
         self._residence: Residence = reading.default_country
         self._attributes: dict[Key, pl.Series] = {}
         self._identifiers: dict[Key, list[pl.Series]] = {}
@@ -87,7 +88,9 @@ class _Columns:
         known = [self._attributes.get(key) for key in source.fills]
         asked = None
         if all(column is not None for column in known):
-            missing = pl.DataFrame([column.is_null().alias(str(i)) for i, column in enumerate(known) if column is not None])
+            missing = pl.DataFrame(
+                [column.is_null().alias(str(i)) for i, column in enumerate(known) if column is not None]
+            )
             asked = missing.select(pl.any_horizontal(pl.all())).to_series()
         found = self._judged(number, source, asked)
         if found is None:
@@ -95,38 +98,32 @@ class _Columns:
         for key in source.fills:
             before = self._attributes.get(key)
             self._attributes[key] = found.values[key] if before is None else first_of([before, found.values[key]])
-        if source.key is Key.COUNTRY:
-            self._settle_down(found, source)
+        if found.plain is not None:
+            self._settle_down(found.plain, source)
 
-    def _settle_down(self, found: Judged, source: Source) -> None:
-        countries = found.values[VALUE]
+    def _settle_down(self, countries: pl.Series, source: Source) -> None:
         if source.mode is Mode.SHA256:
             known = {digest: country_of_digest(digest) for digest in countries.unique().drop_nulls()}
             countries = countries.replace_strict(known, default=None, return_dtype=pl.String)
-        before = self._residence
-        if isinstance(before, pl.Series):
-            self._residence = first_of([before, countries])
-        else:
-            self._residence = countries
+        self._countries = countries if self._countries is None else first_of([self._countries, countries])
+        default = self._reading.default_country
+        lives = self._countries if default is None else self._countries.fill_null(default)
+        self._residence = lives[0] if lives.n_unique() == 1 else lives
 
     def _judged(self, number: int, source: Source, asked: pl.Series | None) -> Judged | None:
         """What the source gives in the rows where it is *asked* (None: all); None when it holds nothing there."""
         written, wrong = self._texts(source, self._meant(source, asked))
-        for_rule = self._residence
-        if isinstance(for_rule, pl.Series) and self._reading.default_country:
-            for_rule = for_rule.fill_null(self._reading.default_country)
         found = None
         if written.null_count() < len(written):
-            found = judge(written, source, residence=for_rule, this_year=self._this_year)
+            found = judge(written, source, residence=self._residence, this_year=self._this_year)
             self._count(number, found)
         if len(wrong):
             self._refuse(number, CellReason.WRONG_TYPE, wrong)
         return found
 
     def _count(self, number: int, found: Judged) -> None:
-        height = len(found.reason)
-        self._result.filled[number] += height - found.values[VALUE].null_count()
-        if found.reason.null_count() == height:
+        self._result.filled[number] += found.filled
+        if found.reason is None:
             return
         for reason, count in found.reason.drop_nulls().value_counts().iter_rows():
             rows = (found.reason == reason).arg_true() if self._detailed else None
@@ -156,7 +153,7 @@ class _Columns:
         return meant if broken is None else meant.scatter(broken, when.untyped)
 
     def _texts(self, source: Source, meant: pl.Series | None) -> tuple[pl.Series, pl.Series]:
-        """The texts of a source in the rows *meant*, and those of the rows that hold something else than text."""
+        """The texts of a source in the rows *meant*, and the rows that hold something else."""
         column = column_of(source.path)
         written = self._records.frame[column]
         wrong = self._records.wrong.get(column, _NO_ROWS)
@@ -169,7 +166,8 @@ class _Columns:
         if not len(suspects) or self._records.is_all_text(source.path):
             return written, wrong
         others = self._records.not_text(source.path, suspects, frozenset({source.key}))
-        written = written.scatter(list(others), list(others.values())) if others else written
+        if others:
+            written = written.scatter(list(others), list(others.values()))
         return written, pl.Series([row for row, text in others.items() if text is None], dtype=pl.UInt32)
 
     def _agree_on_processing(self) -> None:
@@ -199,7 +197,9 @@ class _Columns:
         people = pl.DataFrame([numbers, frame[RECORD], frame[LINE], *(cells[key].alias(key) for key in cells)])
         people = self._without(people, _is_identified(cells.keys()), RowReason.NO_IDENTIFIER)
         if value_based:
-            has_value = pl.col(Key.LOOKALIKE_VALUE).is_not_null() if Key.LOOKALIKE_VALUE in cells else pl.lit(value=False)
+            has_value = (
+                pl.col(Key.LOOKALIKE_VALUE).is_not_null() if Key.LOOKALIKE_VALUE in cells else pl.lit(value=False)
+            )
             people = self._without(people, has_value, RowReason.NO_VALUE)
         self._result.frame = _one_row_per_identifier(people, further(self._identifiers))
 
@@ -217,10 +217,10 @@ class _Columns:
 
 def _suspects(written: pl.Series, source: Source) -> pl.Series:
     """The rows that may have held something else than text."""
+    of = distinct(written)
     pattern = NO_NUMBER if source.key in TAKES_NUMBERS - TAKES_FRACTIONS else NOT_TEXT
-    if repeats(written):
-        texts = written.unique()
-        suspicious = texts.filter(texts.str.contains(pattern))
+    if of is not None:
+        suspicious = of.filter(of.str.contains(pattern))
         return written.is_in(suspicious.implode()).arg_true() if len(suspicious) else _NO_ROWS
     return written.str.contains(pattern).arg_true()
 

@@ -19,9 +19,11 @@ def first_of(found: Sequence[pl.Series]) -> pl.Series:
     """The first identifier of each row, from columns in order of precedence."""
     if len(found) == 1:
         return found[0]
-    return pl.DataFrame([column.alias(str(place)) for place, column in enumerate(found)]).select(
-        pl.coalesce(pl.all())
-    ).to_series()
+    return (
+        pl.DataFrame([column.alias(str(place)) for place, column in enumerate(found)])
+        .select(pl.coalesce(pl.all()))
+        .to_series()
+    )
 
 
 def further(identifiers: Mapping[Key, Sequence[pl.Series]]) -> pl.DataFrame | None:

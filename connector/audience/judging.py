@@ -5,20 +5,26 @@ column repeats itself, everything is done once per distinct value and looked up.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import polars as pl
 import polars_hash as plh
 
-from connector.audience.clear import LIVES, VALUE, WRITTEN, clear
+from connector.audience.clear import VALUE, clear
+from connector.audience.clear_phones import LIVES, WRITTEN
 from connector.audience.keys import DOB, UNHASHED, Key, Mode
 from connector.audience.layouts import Source
 from connector.audience.reasons import CellReason
-from connector.audience.reference import judged
+from connector.audience.reference import as_sent, judged
 
 BY_COUNTRY = frozenset({Key.PHONE, Key.ST, Key.ZIP})
 """Keys whose rule depends on where the person lives."""
 
+_FEW = 300
+"""So many distinct texts are faster judged one by one, and remembered for the next block, than in columns."""
+
 REASON = "reason"
+_PLACE = "place"
 _SAMPLE = 1_000
 _PARTS = ((Key.DOBY, 0, 4), (Key.DOBM, 5, 2), (Key.DOBD, 8, 2))
 """Where the parts of a date stand in YYYY-MM-DD."""
@@ -29,54 +35,142 @@ Residence = pl.Series | str | None
 
 @dataclass(frozen=True)
 class Judged:
-    """`values` has a column for each key the source fills, as sent, and `VALUE` as it was before hashing."""
+    """What a place gives in each row: the keys its source fills, as sent, and why there is none.
 
-    values: pl.DataFrame = field(repr=False)
-    reason: pl.Series = field(repr=False)
+    All are null where there is nothing to tell; `reason` is None when nothing was refused. `plain` is the country
+    before hashing, which other keys need, and None for every other key.
+    """
+
+    values: dict[Key, pl.Series] = field(repr=False)
+    plain: pl.Series | None = field(repr=False)
+    reason: pl.Series | None = field(repr=False)
+
+    @property
+    def filled(self) -> int:
+        """In how many rows there is a value."""
+        first = next(iter(self.values.values()))
+        return len(first) - first.null_count()
+
+
+def distinct(texts: pl.Series) -> pl.Series | None:
+    """The distinct texts, where working once for each of them is cheaper than once for every row: by a sample."""
+    sample = texts.head(_SAMPLE)
+    return texts.unique().drop_nulls() if sample.n_unique() * 2 < len(sample) else None
+
+
+class _Vocabulary:
+    """The few texts that a place is known to hold, and what they give. Any thread may replace it by a newer one."""
+
+    def __init__(self) -> None:
+        self._known: tuple[pl.Enum, Judged] | None = None
+
+    def look_up(self, written: pl.Series) -> Judged | None:
+        """What the texts give; None when one of them is new."""
+        if self._known is None:
+            return None
+        texts, once = self._known
+        places = written.cast(texts, strict=False).to_physical()
+        return _looked_up(once, places) if places.null_count() == written.null_count() else None
+
+    def learn(self, texts: pl.Series, once: Judged) -> None:
+        """Remembers, in place of what was known."""
+        self._known = pl.Enum(texts), once
+
+
+@lru_cache(maxsize=256)
+def _vocabulary(source: Source, lives: str | None, this_year: int) -> _Vocabulary:
+    """The one of a place: most blocks of a file hold the same few texts there."""
+    del source, lives, this_year
+    return _Vocabulary()
 
 
 def judge(written: pl.Series, source: Source, *, residence: Residence, this_year: int) -> Judged:
-    """What the texts of a place give; null where there is none."""
-    inputs = written.alias(WRITTEN).to_frame()
+    """What the texts of a place give."""
     lives = residence if source.key in BY_COUNTRY else None
     if isinstance(lives, pl.Series):
-        inputs = inputs.with_columns(lives.alias(LIVES))
-        lives = None
-    if repeats(written):
-        # A row without a text finds nothing in the table, so only the others need a line of it.
-        table = inputs.unique().filter(pl.col(WRITTEN).is_not_null())
-        decided = table.hstack(_decide(table, source, lives, this_year))
-        found = inputs.join(decided, on=inputs.columns, how="left", maintain_order="left", nulls_equal=True)
+        return _judge_by_country(written, lives, source, this_year)
+    vocabulary = _vocabulary(source, lives, this_year)
+    known = vocabulary.look_up(written)
+    if known is not None:
+        return known
+    of = distinct(written)
+    if of is None:
+        return _decide(written.alias(WRITTEN).to_frame(), source, lives, this_year)
+    if len(of) <= _FEW:
+        once = _judge_few(of, source, lives, this_year)
+        vocabulary.learn(of, once)
     else:
-        found = _decide(inputs, source, lives, this_year)
-    return Judged(found.select(*source.fills, VALUE), found[REASON])
+        once = _decide(of.alias(WRITTEN).to_frame(), source, lives, this_year)
+    return _looked_up(once, written.cast(pl.Enum(of)).to_physical())
 
 
-def repeats(texts: pl.Series) -> bool:
-    """Whether working once per distinct value is cheaper than working on every value: by a sample."""
-    return texts.head(_SAMPLE).n_unique() * 2 < min(len(texts), _SAMPLE)
+def _judge_few(of: pl.Series, source: Source, lives: str | None, this_year: int) -> Judged:
+    found = [_remembered(source, text, lives, this_year) for text in of]
+    sent, plains, reasons = zip(*found, strict=True) if found else ((), (), ())
+    return Judged(
+        values={
+            key: pl.Series([values[place] if values else None for values in sent], dtype=pl.String)
+            for place, key in enumerate(source.fills)
+        },
+        plain=pl.Series(plains, dtype=pl.String) if source.key is Key.COUNTRY else None,
+        reason=pl.Series(reasons, dtype=pl.String) if any(reasons) else None,
+    )
+
+
+@lru_cache(maxsize=8_192)
+def _remembered(
+    source: Source, text: str, country: str | None, this_year: int
+) -> tuple[tuple[str | None, ...], str | None, str | None]:
+    """What a text gives: the values as sent, the first of them before hashing, why there are none."""
+    found = judged(source, text, country=country, this_year=this_year)
+    if isinstance(found, CellReason):
+        return (), None, found.value
+    return tuple(as_sent(source, plain) or None for plain in found), found[0] or None, None
+
+
+def _judge_by_country(written: pl.Series, lives: pl.Series, source: Source, this_year: int) -> Judged:
+    inputs = pl.DataFrame([written.alias(WRITTEN), lives.alias(LIVES)])
+    table = inputs.unique().filter(pl.col(WRITTEN).is_not_null())
+    if table.height * 2 > inputs.height:
+        return _decide(inputs, source, None, this_year)
+    numbered = table.with_row_index(_PLACE)
+    places = inputs.join(numbered, on=[WRITTEN, LIVES], how="left", maintain_order="left", nulls_equal=True)[_PLACE]
+    return _looked_up(_decide(table, source, None, this_year), places)
+
+
+def _looked_up(once: Judged, places: pl.Series) -> Judged:
+    """What was found once, for every row by its place."""
+    return Judged(
+        values={key: found.gather(places) for key, found in once.values.items()},
+        plain=None if once.plain is None else once.plain.gather(places),
+        reason=None if once.reason is None else once.reason.gather(places),
+    )
 
 
 def hashed(texts: pl.Series) -> pl.Series:
     """SHA-256 in lower case hexadecimal; null where there is nothing to hash."""
-    if repeats(texts):
-        table = texts.unique().drop_nulls().alias(WRITTEN).to_frame()
-        table = table.with_columns(plh.col(WRITTEN).chash.sha2_256().alias(VALUE))
-        return texts.alias(WRITTEN).to_frame().join(table, on=WRITTEN, how="left", maintain_order="left")[VALUE]
+    of = distinct(texts)
+    if of is None:
+        return _digests(texts)
+    return _digests(of).gather(texts.cast(pl.Enum(of)).to_physical())
+
+
+def _digests(texts: pl.Series) -> pl.Series:
     return texts.alias(WRITTEN).to_frame().select(plh.col(WRITTEN).chash.sha2_256()).to_series()
 
 
-def _decide(table: pl.DataFrame, source: Source, lives: str | None, this_year: int) -> pl.DataFrame:
-    """The keys the source fills, `VALUE` and `REASON`, for every row of *table*."""
+def _decide(table: pl.DataFrame, source: Source, lives: str | None, this_year: int) -> Judged:
+    """What every row of *table* gives, without a look at which are alike."""
     plain = clear(table, source, lives, this_year)
-    unclear = (plain.is_null() & table[WRITTEN].is_not_null()).arg_true()
-    reason = pl.repeat(None, table.height, dtype=pl.String, eager=True)
-    if len(unclear):
-        left = table[unclear]
-        found = _by_the_rule(left, source, lives, this_year)
-        plain = plain.scatter(unclear, found[VALUE])
-        reason = reason.scatter(unclear, found[REASON])
-    return pl.DataFrame([*_as_sent(plain, source), plain.alias(VALUE), reason.alias(REASON)])
+    reason = None
+    if plain.null_count():
+        unclear = (plain.is_null() & table[WRITTEN].is_not_null()).arg_true()
+        if len(unclear):
+            found = _by_the_rule(table[unclear], source, lives, this_year)
+            plain = plain.scatter(unclear, found[VALUE])
+            if found[REASON].null_count() < found.height:
+                reason = pl.repeat(None, table.height, dtype=pl.String, eager=True).scatter(unclear, found[REASON])
+    return Judged(_as_sent(plain, source), plain if source.key is Key.COUNTRY else None, reason)
 
 
 def _by_the_rule(table: pl.DataFrame, source: Source, lives: str | None, this_year: int) -> pl.DataFrame:
@@ -102,13 +196,12 @@ def _joined(found: tuple[str, ...], source: Source) -> str:
     return "-".join(found) if source.key == DOB and all(found) else found[0]
 
 
-def _as_sent(plain: pl.Series, source: Source) -> list[pl.Series]:
+def _as_sent(plain: pl.Series, source: Source) -> dict[Key, pl.Series]:
     if source.key == DOB:
-        return [hashed(plain.str.slice(start, length)).alias(key) for key, start, length in _PARTS]
+        return {key: hashed(plain.str.slice(start, length)) for key, start, length in _PARTS}
     key = Key(source.key)
     if source.mode is Mode.SHA256 or key in UNHASHED:
-        return [plain.alias(key)]
-    sent = [hashed(plain).alias(key)]
+        return {key: plain}
     if source.with_initial:
-        sent.append(hashed(plain.str.slice(0, 1)).alias(Key.FI))
-    return sent
+        return {key: hashed(plain), Key.FI: hashed(plain.str.slice(0, 1))}
+    return {key: hashed(plain)}

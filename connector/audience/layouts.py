@@ -7,9 +7,10 @@ lie at the top of the record, in the legacy layout under `data`. The layout `col
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, assert_never
+from typing import Literal
 
 from connector.audience.keys import DOB, Key, Mode
+from connector.audience.rules.countries import normalise_country
 from schemas.events import Layout
 from schemas.match_keys import ColumnMapping
 
@@ -61,7 +62,8 @@ class Source:
     """A place that may hold a key.
 
     A place with another type than `when` asks for is somebody else's identifier: not ours to send and no reason to
-    complain. `with_initial` is a first name that also gives the initial.
+    complain. `with_initial` is a first name that also gives the initial. `customs` is the country the file comes from
+    (alpha-2, lower case), whose custom tells the day from the month in a date.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class Source:
     mode: Mode
     when: TypedAs | None = None
     with_initial: bool = False
+    customs: str | None = None
 
     @property
     def fills(self) -> tuple[Key, ...]:
@@ -131,26 +134,30 @@ def reading_of(layout: Layout, mapping: ColumnMapping | None = None) -> Reading:
     Raises:
         ValueError: The layout `columns` without a mapping, or another one with it.
     """
-    if (layout is Layout.COLUMNS) != (mapping is not None):
-        raise ValueError("the layout columns needs a mapping, and no other layout takes one")
-    match layout:
-        case Layout.NARRATIVE_DATASET:
+    match layout, mapping:
+        case Layout.NARRATIVE_DATASET, None:
             return _NARRATIVE_DATASET
-        case Layout.NARRATIVE_LEGACY:
+        case Layout.NARRATIVE_LEGACY, None:
             return _NARRATIVE_LEGACY
-        case Layout.COLUMNS:
-            assert mapping is not None
+        case Layout.COLUMNS, ColumnMapping():
             return _mapped(mapping)
         case _:
-            assert_never(layout)
+            raise ValueError("the layout columns needs a mapping, and no other layout takes one")
 
 
 def _mapped(mapping: ColumnMapping) -> Reading:
+    country = _country(mapping.default_country)
     sources = tuple(
-        Source(tuple(name.split(".")), column.key, column.mode) for name, column in mapping.columns.items()
+        Source(tuple(name.split(".")), column.key, column.mode, customs=country)
+        for name, column in mapping.columns.items()
     )
-    country = mapping.default_country.lower() if mapping.default_country else None
     return Reading(sources, country, mapping.app_ids, mapping.page_ids)
+
+
+def _country(code: str | None) -> str | None:
+    """A default country as the rules take it: "UK" is a country too."""
+    country = normalise_country(code or "")
+    return country or None if isinstance(country, str) else None
 
 
 def _narrative(*wrapper: str) -> Iterator[Source]:
@@ -171,7 +178,7 @@ def _narrative(*wrapper: str) -> Iterator[Source]:
     yield source(Key.FN, Mode.RAW, "person_name", "given_name", initial=True)
     yield source(Key.LN, Mode.RAW, "person_name", "family_name")
     yield source(Key.GEN, Mode.RAW, "hl7_gender", "gender")
-    yield source(DOB, Mode.RAW, "birthdate")
+    yield source("DOB", Mode.RAW, "birthdate")
     yield source(Key.DOBY, Mode.RAW, "birth_year")
     yield source(Key.COUNTRY, Mode.RAW, "iso_3166_1_country")
 

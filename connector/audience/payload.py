@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from connector.audience.encoding import encoded_rows, encoded_table
+from connector.audience.encoding import encoded
 from connector.audience.keys import Key
 from connector.audience.records import LINE, RECORD
 
@@ -55,8 +55,8 @@ class Batch:
     never a cell: not in its text form and not in an error.
     """
 
-    def __init__(self, schema: tuple[str, ...], data: bytes, numbers: pl.DataFrame, scope: Scope) -> None:
-        self._body = _body(schema, data, scope)
+    def __init__(self, schema: tuple[str, ...], body: bytes, numbers: pl.DataFrame, scope: Scope) -> None:
+        self._body = body
         self._numbers = numbers
         self._scope = scope
         self.schema = schema
@@ -123,8 +123,9 @@ class Batch:
         rows = self._data()[start:end]
         places = [place for place in range(len(self.schema)) if any(row[place] != "" for row in rows)]
         schema = tuple(self.schema[place] for place in places)
-        data = encoded_rows([[row[place] for place in places] for row in rows])
-        return Batch(schema, data, self._numbers[start:end], self._scope)
+        head, tail = _around(schema, self._scope)
+        body = head + orjson.dumps([[row[place] for place in places] for row in rows]) + tail
+        return Batch(schema, body, self._numbers[start:end], self._scope)
 
 
 def batches_of(
@@ -137,7 +138,10 @@ def batches_of(
     if max_rows < 1:
         raise ValueError(f"a batch of {max_rows} rows cannot be sent")
     return tuple(
-        batch for alike in _alike(cells) for piece in _pieces(alike, max_rows) for batch in _encoded(piece, scope, max_bytes)
+        batch
+        for alike in _alike(cells)
+        for piece in _pieces(alike, max_rows)
+        for batch in _encoded(piece, scope, max_bytes)
     )
 
 
@@ -167,19 +171,21 @@ def _pieces(cells: pl.DataFrame, max_rows: int) -> Iterator[pl.DataFrame]:
 
 def _encoded(cells: pl.DataFrame, scope: Scope, max_bytes: int) -> Iterator[Batch]:
     schema = tuple(key.value for key in Key if key in cells.columns and cells[key].null_count() < cells.height)
-    data = encoded_table(cells.select(schema))
-    if len(data) <= max_bytes or cells.height < 2:
-        yield Batch(schema, data, cells.select(RECORD, LINE), scope)
+    head, tail = _around(schema, scope)
+    body = encoded(head, cells.select(schema), tail)
+    if len(body) <= max_bytes or cells.height < 2:
+        yield Batch(schema, body, cells.select(RECORD, LINE), scope)
         return
-    del data
+    del body
     middle = cut(cells[RECORD].to_list(), 0, (cells.height + 1) // 2)
     yield from _encoded(cells[:middle], scope, max_bytes)
     yield from _encoded(cells[middle:], scope, max_bytes)
 
 
-def _body(schema: tuple[str, ...], data: bytes, scope: Scope) -> bytes:
-    given = "".join(f",{orjson.dumps(name).decode()}:{orjson.dumps(ids).decode()}" for name, ids in scope.of(schema).items())
-    return b"".join((b'{"schema":', orjson.dumps(schema), b',"data":', data, given.encode(), b"}"))
+def _around(schema: tuple[str, ...], scope: Scope) -> tuple[bytes, bytes]:
+    """What stands before and after the rows in a body."""
+    given = b"".join(b',"%s":%s' % (name.encode(), orjson.dumps(ids)) for name, ids in scope.of(schema).items())
+    return b'{"schema":' + orjson.dumps(schema) + b',"data":', given + b"}"
 
 
 def cut(records: Sequence[int], start: int, end: int) -> int:

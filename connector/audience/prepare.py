@@ -130,9 +130,7 @@ def prepare(
         rejects=_account(rejects),
         sent=frame[RECORD].n_unique(),
         cell_rejects=_by_key(cells, reading),
-        batches=batches_of(
-            frame, Scope(reading.app_ids, reading.page_ids), max_rows=max_rows, max_bytes=max_bytes
-        ),
+        batches=batches_of(frame, Scope(reading.app_ids, reading.page_ids), max_rows=max_rows, max_bytes=max_bytes),
         columns=_by_column(cells, reading),
         refused_cells=_one_by_one(cells, reading) if detailed else (),
         rejected=tuple(rejects) if detailed else (),

@@ -54,6 +54,7 @@ class Records:
         wrong: By column, the rows of the frame that hold something else than text there (their cell is null).
         block: The NDJSON lines of the frame in its order and nothing else; None when the frame tells everything. The
             JSON parser writes numbers and lists out as text, so that only the line itself tells `"5"` from `5`.
+        is_flat: Whether it is known that no line has an object or list inside, nor an escaped character.
     """
 
     count: int
@@ -62,6 +63,7 @@ class Records:
     odd: tuple[Line, ...] = field(default=(), repr=False)
     wrong: Mapping[str, pl.Series] = field(default_factory=dict, repr=False)
     block: bytes | None = field(default=None, repr=False)
+    is_flat: bool = False
 
     @cached_property
     def _lines(self) -> list[bytes]:
@@ -71,18 +73,13 @@ class Records:
         """Whether it is certain, without a look at each line, that every cell at *path* was text."""
         if self.block is None:
             return True
-        if len(path) > 1 or not self._is_flat or not _is_plain_name(path[0]):
+        if len(path) > 1 or not self.is_flat or not _is_plain_name(path[0]):
             return False
         # In flat records a member stands once, and a quote within a text is escaped: each hit is a text of that member.
         name = path[0].encode()
         hits = self.block.count(b'"%s":"' % name) or self.block.count(b'"%s": "' % name)
         filled = self.frame.height - self.frame[column_of(path)].null_count()
         return hits >= filled
-
-    @cached_property
-    def _is_flat(self) -> bool:
-        block = self.block or b""
-        return b"[" not in block and block.count(b"{") == self.frame.height and b"\\u00" not in block
 
     def not_text(self, path: Path, rows: pl.Series, targets: frozenset[str]) -> dict[int, str | None]:
         """Of *rows* of the frame those that hold no text at *path*, with what to read instead.
@@ -98,9 +95,7 @@ class Records:
         return found
 
 
-def table_records(
-    frame: pl.DataFrame, reading: Reading, *, count: int, rejects: tuple[RowReject, ...] = ()
-) -> Records:
+def table_records(frame: pl.DataFrame, reading: Reading, *, count: int, rejects: tuple[RowReject, ...] = ()) -> Records:
     """The records of CSV or TSV lines.
 
     Args:

@@ -11,6 +11,7 @@ import polars as pl
 from connector.audience.keys import DOB
 from connector.audience.layouts import TAKES_FRACTIONS, TAKES_NUMBERS, Path, Reading, column_of
 from connector.audience.records import LINE, RECORD, Records
+from connector.audience.values import MAX_EXACT
 
 
 def parquet_records(frame: pl.DataFrame, reading: Reading, *, first_record: int) -> Records:
@@ -68,7 +69,7 @@ def _number_text(series: pl.Series, *, fractions: bool) -> tuple[pl.Series, pl.S
     if series.dtype.is_integer():
         return series.cast(pl.String), _none_wrong(len(series))
     numbers = series.cast(pl.Float64).fill_nan(None)
-    whole = numbers.is_finite() & (numbers == numbers.floor()) & (numbers.abs() < 2**63)
+    whole = numbers.is_finite() & (numbers == numbers.floor()) & (numbers.abs() < MAX_EXACT)
     text = pl.select(pl.when(whole).then(numbers.cast(pl.Int64, strict=False).cast(pl.String))).to_series()
     if fractions:
         others = (numbers.is_finite() & ~whole).fill_null(value=False).arg_true()

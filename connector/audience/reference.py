@@ -39,9 +39,9 @@ class Person:
 def person(record: Record, reading: Reading, *, this_year: int, value_based: bool = False) -> Person:
     """The rows of a record: its k-th identifiers in row k, and all its attributes in each."""
     result = Person()
-    country = _country(record, reading, this_year)
-    identifiers = _identifiers(record, reading, result, country, this_year)
-    attributes = _attributes(record, reading, result, country, this_year)
+    places = _Places(record, result, _country(record, reading, this_year), this_year)
+    identifiers = _identifiers(places, reading)
+    attributes = _attributes(places, reading)
     for turn in range(max(1, *(len(values) for values in identifiers.values()))):
         own = {key: values[turn] for key, values in identifiers.items() if turn < len(values)}
         row = own | attributes
@@ -58,7 +58,7 @@ def person(record: Record, reading: Reading, *, this_year: int, value_based: boo
 def judged(source: Source, text: str, *, country: str | None, this_year: int) -> tuple[str, ...] | CellReason:
     """The normalised values a text gives, one for each key the source fills, all empty where it holds nothing."""
     if source.key == DOB:
-        return _judged_date(text, this_year)
+        return _judged_date(text, source.customs, this_year)
     plain = normalise(Key(source.key), text, mode=source.mode, country=country, this_year=this_year)
     if isinstance(plain, CellReason):
         return plain
@@ -70,35 +70,63 @@ def as_sent(source: Source, plain: str) -> str:
     return plain if source.mode is Mode.SHA256 or source.key in UNHASHED else digest(plain)
 
 
-def _judged_date(text: str, this_year: int) -> tuple[str, ...] | CellReason:
+def _judged_date(text: str, customs: str | None, this_year: int) -> tuple[str, ...] | CellReason:
     if is_junk(text):
         return CellReason.JUNK
     if is_digest(text):
         return CellReason.ALREADY_HASHED
-    return normalise_date(text, this_year=this_year) or ("", "", "")
+    return normalise_date(text, this_year=this_year, country=customs) or ("", "", "")
+
+
+@dataclass
+class _Places:
+    """The places of one record. What is found wrong with them is noted in `result`."""
+
+    record: Record
+    result: Person
+    country: str | None
+    this_year: int
+
+    def usable(self, number: int, source: Source) -> tuple[str, ...]:
+        """The normalised values of a source, or nothing and a note why not."""
+        if source.when is not None and not _is_meant(self.record, source.when):
+            return ()
+        value = value_at(self.record, source.path)
+        if value is None:
+            return ()
+        values = self._judged(source, value)
+        if isinstance(values, CellReason):
+            self.result.filled.append(number)
+            self.result.cell_rejects.append((number, values))
+            return ()
+        if not any(values):
+            return ()
+        self.result.filled.append(number)
+        return values
+
+    def _judged(self, source: Source, value: object) -> tuple[str, ...] | CellReason:
+        text = value if isinstance(value, str) else text_of(value, {source.key})
+        if text is None:
+            return CellReason.WRONG_TYPE
+        return judged(source, text, country=self.country, this_year=self.this_year)
 
 
 def _country(record: Record, reading: Reading, this_year: int) -> str | None:
     """Where the person lives, for the rules that depend on it: in the record, or else the default of the mapping."""
+    places = _Places(record, Person(), None, this_year)
     for number, source in enumerate(reading.sources):
-        if source.key is not Key.COUNTRY:
-            continue
-        values = _usable(record, number, source, Person(), None, this_year)
+        values = places.usable(number, source) if source.key is Key.COUNTRY else ()
         if values:
             found = values[0] if source.mode is Mode.RAW else country_of_digest(values[0])
             return found or reading.default_country
     return reading.default_country
 
 
-def _identifiers(
-    record: Record, reading: Reading, result: Person, country: str | None, this_year: int
-) -> dict[Key, list[str]]:
+def _identifiers(places: _Places, reading: Reading) -> dict[Key, list[str]]:
     """The distinct usable identifiers of each kind, in order of precedence."""
     found: dict[Key, list[str]] = {key: [] for key in IDENTIFIERS}
     for number, source in enumerate(reading.sources):
-        if source.key not in IDENTIFIERS:
-            continue
-        values = _usable(record, number, source, result, country, this_year)
+        values = places.usable(number, source) if source.key in IDENTIFIERS else ()
         if values:
             value = as_sent(source, values[0])
             if value not in found[Key(source.key)]:
@@ -106,14 +134,13 @@ def _identifiers(
     return found
 
 
-def _attributes(record: Record, reading: Reading, result: Person, country: str | None, this_year: int) -> Row:
+def _attributes(places: _Places, reading: Reading) -> Row:
     """The first usable value of each key. A source is only asked while something it could fill is empty."""
     found: Row = {}
     for number, source in enumerate(reading.sources):
         if source.key in IDENTIFIERS or all(key in found for key in source.fills):
             continue
-        values = _usable(record, number, source, result, country, this_year)
-        for key, plain in zip(source.fills, values, strict=False):
+        for key, plain in zip(source.fills, places.usable(number, source), strict=False):
             if plain:
                 found.setdefault(key, as_sent(source, plain))
     return found | _agreed(found)
@@ -124,27 +151,6 @@ def _agreed(found: Row) -> Row:
     keys = (Key.DATA_PROCESSING_OPTIONS_COUNTRY, Key.DATA_PROCESSING_OPTIONS_STATE)
     values = agreed(*(found.get(key, "") for key in keys))
     return dict(zip(keys, values, strict=True)) if any(values) else {}
-
-
-def _usable(
-    record: Record, number: int, source: Source, result: Person, country: str | None, this_year: int
-) -> tuple[str, ...]:
-    """The normalised values of a source, or nothing and a note why not."""
-    if source.when is not None and not _is_meant(record, source.when):
-        return ()
-    value = value_at(record, source.path)
-    if value is None:
-        return ()
-    text = value if isinstance(value, str) else None if value is NotAnObject else text_of(value, {source.key})
-    values = CellReason.WRONG_TYPE if text is None else judged(source, text, country=country, this_year=this_year)
-    if isinstance(values, CellReason):
-        result.filled.append(number)
-        result.cell_rejects.append((number, values))
-        return ()
-    if any(values):
-        result.filled.append(number)
-        return values
-    return ()
 
 
 def _is_meant(record: Record, when: TypedAs) -> bool:

@@ -1,6 +1,7 @@
 """What stands at a place of a record, and which of it may be read as text."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import orjson
@@ -17,6 +18,10 @@ NotAnObject: Final = _NotAnObject()
 """Stands for the value of a place within something that is no object."""
 
 
+MAX_EXACT = 2**53
+"""From here on a floating-point number does not know its last digits: an id that became one is another person's."""
+
+
 def value_at(record: Mapping[str, Any], path: Path) -> Any:
     """The value at *path*; None when there is none, `NotAnObject` when something on the way is no object."""
     value: Any = record
@@ -29,10 +34,11 @@ def value_at(record: Mapping[str, Any], path: Path) -> Any:
     return value
 
 
-def text_of(value: object, targets: Set[str]) -> str | None:
+def text_of(value: object, targets: AbstractSet[str]) -> str | None:
     """The text of a value that is a number where all *targets* take numbers; None when it is of the wrong type.
 
-    Data processing options are a list, which is written as one. Whole numbers are written without exponent; tables make `1999.0` of a year, which is 1999.
+    Data processing options are a list, which is written as one. Whole numbers are written without exponent; tables make
+    `1999.0` of a year, which is 1999.
     """
     if isinstance(value, list) and targets == {Key.DATA_PROCESSING_OPTIONS}:
         return orjson.dumps(value).decode()
@@ -40,6 +46,6 @@ def text_of(value: object, targets: Set[str]) -> str | None:
         return None
     if isinstance(value, int):
         return str(value)
-    if value.is_integer():
-        return str(int(value))
-    return None if targets - TAKES_FRACTIONS else repr(value)
+    if not targets - TAKES_FRACTIONS:
+        return repr(value)
+    return str(int(value)) if value.is_integer() and abs(value) < MAX_EXACT else None

@@ -14,7 +14,7 @@ _ID = re.compile(r"^[0-9]{1,20}\Z")
 
 
 def normalise_extern_id(text: str) -> str:
-    """The advertiser's own id: as is, but for white space around it. Letters keep their case: it is not ours to know."""
+    """The advertiser's own id: as is, but for white space around it. Its letters keep their case."""
     return text.strip(WHITESPACE)
 
 

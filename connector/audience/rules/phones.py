@@ -18,6 +18,7 @@ MAX_DIGITS = 15
 """Of an E.164 number."""
 
 _PLUS = frozenset("+\uff0b")
+_PUNCTUATION = str.maketrans("", "", " -./()")
 _FLOATING = re.compile(r"^(\s*\+?[0-9]+)\.0+\s*\Z")
 """`16505551212.0` is what becomes of a number in a table of floating-point numbers; its last zero is no digit of it."""
 
@@ -33,7 +34,7 @@ def normalise_phone(text: str, country: str | None = None) -> str | CellReason:
     digits = _digits(text).lstrip("0")
     if not digits:
         return CellReason.NOT_A_PHONE if any(map(str.isalnum, text)) else ""
-    number = _international(text, country) or _national(text, digits, country)
+    number = _international(text, country) or _national(text, country)
     if number is not None:
         return _e164(number)
     is_wrong = _region(country) is not None or not _PLUS.isdisjoint(text) or len(digits) > MAX_DIGITS
@@ -50,34 +51,38 @@ def _international(text: str, country: str | None) -> PhoneNumber | None:
 
     Digits without `+` or `00` are read so only if they begin with the calling code of *country*, or if there is none.
     """
+    is_international, region = _is_international(text), _region(country)
+    calling_code = str(phonenumbers.country_code_for_region(region)) if region else ""
+    if not is_international and not _digits(text).startswith(calling_code):
+        return None
     number = _parsed("+" + _from_first_digit(text), None)
     if number is None:
         return None
-    if _is_international(text):
-        return number if _is_possible(number) else None
-    region = _region(country)
-    is_own = region is None or number.country_code == phonenumbers.country_code_for_region(region)
-    return number if is_own and phonenumbers.is_valid_number(number) else None
+    is_number = _is_possible if is_international else phonenumbers.is_valid_number
+    return number if is_number(number) else None
 
 
-def _national(text: str, digits: str, country: str | None) -> PhoneNumber | None:
-    """The number *text* is in *country*: a valid one there, a valid one elsewhere, or one that may be given out there.
+def _national(text: str, country: str | None) -> PhoneNumber | None:
+    """The number *text* is in *country*, or else a valid one elsewhere.
 
-    The library knows the numbering plans of today; a number it does not know yet still has the right length.
+    By its length, not by today's numbering plan: plans change every month, and a number that is new there must not be
+    taken for one of another country. Behind a trunk zero never stands a calling code.
     """
     region = _region(country)
     if region is None:
         return None
-    here, elsewhere = _parsed(text, region), _parsed("+" + digits, None)
-    for number in (here, elsewhere):
-        if number is not None and phonenumbers.is_valid_number(number):
-            return number
-    return here if here is not None and _is_possible(here) else None
+    here = _parsed(text, region)
+    if here is not None and _is_possible(here):
+        return here
+    digits = _digits(text)
+    elsewhere = None if digits.startswith("0") else _parsed("+" + digits, None)
+    return elsewhere if elsewhere is not None and phonenumbers.is_valid_number(elsewhere) else None
 
 
 def _parsed(text: str, region: str | None) -> PhoneNumber | None:
     try:
-        return phonenumbers.parse(text, region)
+        # The library strips the same characters, one by one.
+        return phonenumbers.parse(text.translate(_PUNCTUATION), region)
     except NumberParseException:
         return None
 
@@ -120,5 +125,4 @@ def _region(country: str | None) -> str | None:
 
 
 def _e164(number: PhoneNumber) -> str:
-    formatted: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return formatted.removeprefix("+")
+    return f"{number.country_code}{phonenumbers.national_significant_number(number)}"
