@@ -20,6 +20,9 @@ _MAX_PREFIX = 100
 """Characters of a pattern of prefixes that is worth deciding in columns. Three countries have longer ones."""
 
 _PUNCTUATION = "[ ./()-]"
+_FLOATING = r"\.0+ *$"
+"""What may be the end of a floating-point number, of which the last zero is no digit."""
+
 _DIGITS = "digits"
 
 
@@ -53,7 +56,9 @@ def clear_phones(table: pl.DataFrame, lives: str | None) -> pl.Series:
     rest = (~is_clean).arg_true()
     if not len(rest):
         return found
-    texts = written.gather(rest).str.replace_all(_PUNCTUATION, "").alias(_DIGITS).to_frame()
+    is_number = ~pl.col(WRITTEN).str.contains(_FLOATING)
+    digits = pl.when(is_number).then(pl.col(WRITTEN).str.replace_all(_PUNCTUATION, "")).alias(_DIGITS)
+    texts = table.select(WRITTEN)[rest].select(digits)
     countries = table[LIVES].gather(rest) if LIVES in table.columns else None
     return found.scatter(rest, _by_country(texts, countries, lives))
 

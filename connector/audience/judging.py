@@ -58,15 +58,47 @@ def distinct(texts: pl.Series) -> pl.Series | None:
     return texts.unique().drop_nulls() if sample.n_unique() * 2 < len(sample) else None
 
 
-def judge(written: pl.Series, of: pl.Series | None, source: Source, *, residence: Residence, this_year: int) -> Judged:
-    """What the texts of a place give; *of* are the `distinct` ones, if there are few."""
+class _Vocabulary:
+    """The few texts that a place is known to hold, and what they give. Any thread may replace it by a newer one."""
+
+    def __init__(self) -> None:
+        self._known: tuple[pl.Enum, Judged] | None = None
+
+    def look_up(self, written: pl.Series) -> Judged | None:
+        """What the texts give; None when one of them is new."""
+        if self._known is None:
+            return None
+        texts, once = self._known
+        places = written.cast(texts, strict=False).to_physical()
+        return _looked_up(once, places) if places.null_count() == written.null_count() else None
+
+    def learn(self, texts: pl.Series, once: Judged) -> None:
+        """Remembers, in place of what was known."""
+        self._known = pl.Enum(texts), once
+
+
+@lru_cache(maxsize=256)
+def _vocabulary(source: Source, lives: str | None, this_year: int) -> _Vocabulary:
+    """The one of a place: most blocks of a file hold the same few texts there."""
+    del source, lives, this_year
+    return _Vocabulary()
+
+
+def judge(written: pl.Series, source: Source, *, residence: Residence, this_year: int) -> Judged:
+    """What the texts of a place give."""
     lives = residence if source.key in BY_COUNTRY else None
     if isinstance(lives, pl.Series):
         return _judge_by_country(written, lives, source, this_year)
+    vocabulary = _vocabulary(source, lives, this_year)
+    known = vocabulary.look_up(written)
+    if known is not None:
+        return known
+    of = distinct(written)
     if of is None:
         return _decide(written.alias(WRITTEN).to_frame(), source, lives, this_year)
     if len(of) <= _FEW:
         once = _judge_few(of, source, lives, this_year)
+        vocabulary.learn(of, once)
     else:
         once = _decide(of.alias(WRITTEN).to_frame(), source, lives, this_year)
     return _looked_up(once, written.cast(pl.Enum(of)).to_physical())

@@ -5,7 +5,7 @@ It says what is wrong in the words of the file's owner: columns and counts, neve
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -99,8 +99,8 @@ class Preflight:
         """The same without the people: what may be stored and told on."""
         return {
             "rejected": [_without_none(rejected) for rejected in self.rejected[:max_rejected]],
-            "coverage": {key: vars(coverage) for key, coverage in self.coverage.items()},
-            "warnings": [vars(warned) for warned in self.warnings],
+            "coverage": {key: asdict(coverage) for key, coverage in self.coverage.items()},
+            "warnings": [asdict(warned) for warned in self.warnings],
             "would_refuse": self.would_refuse,
         }
 
@@ -133,10 +133,11 @@ def preflight(
     rows_rejected = sum(part.rejects.total for part in prepared)
     refusals = [*_refused_columns(columns, thresholds.cells), *_refused_rows(rows_rejected, records, thresholds.rows)]
     evidence = Evidence.of((part.records for part in looked_at), reading, this_year=this_year)
+    readable = sum(part.records.frame.height + len(part.records.odd) for part in looked_at)
     about_columns = [
         warned
         for number, column in enumerate(columns)
-        for warned in _about_column(column, evidence, number, records if mapped else 0)
+        for warned in _about_column(column, evidence, number, readable if mapped else 0)
     ]
     return Preflight(
         records=records,
@@ -227,4 +228,4 @@ def _about_rows(prepared: Iterable[Prepared]) -> Iterator[Warned]:
 
 
 def _without_none(rejected: Rejected) -> dict[str, Any]:
-    return {name: value for name, value in vars(rejected).items() if value is not None}
+    return {name: value for name, value in asdict(rejected).items() if value is not None}

@@ -3,13 +3,13 @@
 A Parquet file is small on purpose: a value that repeats a billion times takes a few bytes of it. So nothing here trusts
 a size the file states about itself. Text columns are read as dictionaries, which repeat nothing; what a batch comes to
 once written out is counted before it is, and the batches are small. Pure but for the file object it is handed: blocking
-reads, so run it in a thread.
+reads, so run it in a thread. Arrow is imported where it is used: 40 MB that a process without Parquet does not need.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, Protocol
 
 from connector.audience.layouts import Path, Reading, column_of
 from connector.audience.records import Records
@@ -38,8 +38,21 @@ READ_BYTES = 1 << 20
 """What is held of the stored bytes of each column while it is read."""
 
 _TAIL_BYTES = 8
+_REPEATED_GROUPS = frozenset({"list", "array", "bag", "map", "key_value"})
 _UNREADABLE = "\0"
 """Prefix of a column that tells which cells of another one are not to be read; no place is called so."""
+
+
+class Seekable(Protocol):
+    """A file that is open for reading."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Moves the position of the next read; returns it."""
+        ...
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes."""
+        ...
 
 
 class UnreadableParquet(Exception):
@@ -108,7 +121,7 @@ def _is_within(leaf: Path, path: Path) -> bool:
     return leaf[:shorter] == path[:shorter]
 
 
-def read_footer(file: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> Footer:
+def read_footer(file: Seekable, limits: Limits = DEFAULT_LIMITS) -> Footer:
     """Reads what the file says it holds, against the limits.
 
     Raises:
@@ -143,7 +156,7 @@ def row_ranges(row_groups: Iterable[int], max_records: int = MAX_CHUNK_RECORDS) 
 
 
 def batches(
-    file: BinaryIO, row_group: int, reading: Reading, limits: Limits = DEFAULT_LIMITS
+    file: Seekable, row_group: int, reading: Reading, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator["pa.RecordBatch"]:
     """The rows of a row group in order, what *reading* looks at and nothing else, as `frame_records` takes them.
 
@@ -171,8 +184,8 @@ def batches(
 
 def frame_records(pieces: Iterable["pa.RecordBatch"], reading: Reading, *, first_record: int) -> Records:
     """The records of consecutive `batches`, or parts of them."""
-    import polars as pl
-    import pyarrow as pa
+    import polars as pl  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415
 
     table = pa.concat_tables([pa.Table.from_batches([piece]) for piece in pieces], promote_options="default")
     frame = pl.DataFrame(pl.from_arrow(table))
@@ -195,8 +208,8 @@ ROWS: "Kind[pa.RecordBatch]" = Kind(lambda batch: batch.num_rows, _part, lambda 
 """How `batches` are measured: in rows. Parts of one share its memory."""
 
 
-def _opened(file: BinaryIO, **options: Any) -> Any:
-    from pyarrow.parquet import ParquetFile
+def _opened(file: Seekable, **options: Any) -> Any:
+    from pyarrow.parquet import ParquetFile  # noqa: PLC0415
 
     return ParquetFile(
         file,
@@ -208,7 +221,7 @@ def _opened(file: BinaryIO, **options: Any) -> Any:
     )
 
 
-def _check_tail(file: BinaryIO) -> None:
+def _check_tail(file: Seekable) -> None:
     """Looks at the end of the file before anybody parses it: its last bytes are the footer's length and a magic."""
     size = file.seek(0, 2)
     if size < _TAIL_BYTES:
@@ -234,11 +247,19 @@ def _footer(metadata: Any, limits: Limits) -> Footer:
     for number in range(metadata.num_columns):
         column = metadata.schema.column(number)
         leaf = tuple(column.path.split("."))
-        leaves.append(leaf)
-        is_wide = column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > MAX_FIXED_BYTES
-        if column.max_repetition_level > 0 or is_wide:
+        if column.max_repetition_level > 0:
+            leaf = _list_of(leaf)
             unusable.add(leaf)
-    return Footer(counts, tuple(leaves), frozenset(unusable))
+        elif column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > MAX_FIXED_BYTES:
+            unusable.add(leaf)
+        leaves.append(leaf)
+    return Footer(counts, tuple(dict.fromkeys(leaves)), frozenset(unusable))
+
+
+def _list_of(leaf: Path) -> Path:
+    """The list or map that a repeated column is within: everything before the groups that writers put into one."""
+    inner = next((at for at in range(1, len(leaf)) if leaf[at] in _REPEATED_GROUPS), len(leaf))
+    return leaf[:inner]
 
 
 def _written_out(batch: "pa.RecordBatch") -> int:
@@ -247,8 +268,8 @@ def _written_out(batch: "pa.RecordBatch") -> int:
 
 
 def _bytes_of(column: "pa.Array") -> int:
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
 
     if isinstance(column, pa.StructArray):
         return sum(_bytes_of(inner) for inner in column.flatten())
@@ -260,7 +281,7 @@ def _bytes_of(column: "pa.Array") -> int:
 
 def _plain(batch: "pa.RecordBatch", unreadable: Iterable[Path]) -> "pa.RecordBatch":
     """The batch without dictionaries, each text valid, beside it which cells are not to be read."""
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415
 
     columns: dict[str, pa.Array] = {}
     marks: dict[str, pa.Array] = {_marker(path): pa.repeat(pa.scalar(value=True), len(batch)) for path in unreadable}
@@ -273,7 +294,7 @@ def _plain(batch: "pa.RecordBatch", unreadable: Iterable[Path]) -> "pa.RecordBat
 
 
 def _without_dictionaries(column: "pa.Array", path: Path, marks: dict[str, "pa.Array"]) -> "pa.Array":
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415
 
     if isinstance(column, pa.StructArray):
         names = [field.name for field in column.type]
@@ -291,7 +312,7 @@ def _without_dictionaries(column: "pa.Array", path: Path, marks: dict[str, "pa.A
 
 def _valid_text(column: "pa.Array", path: Path, marks: dict[str, "pa.Array"]) -> "pa.Array":
     """The column, without the cells that are not UTF-8: Parquet promises that they are, and nobody checks."""
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415
 
     try:
         column.validate(full=True)
@@ -314,7 +335,7 @@ def _decoded(value: bytes) -> str | None:
 
 def _is_known(kind: Any) -> bool:
     """Whether a value of this type may be read as text; of any other it is only told that there is one."""
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415
 
     types = pa.types
     return bool(
@@ -336,7 +357,7 @@ def _marker(path: Path) -> str:
 @contextmanager
 def _refusing() -> Iterator[None]:
     """Arrow's errors as ours. Its texts quote what they met, so they go nowhere."""
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415
 
     try:
         yield

@@ -38,7 +38,11 @@ class Kind(Generic[Data]):
     weight: Callable[[Data], int]
 
 
-BYTES: Kind[bytes] = Kind(len, lambda data, start, end: data[start:end], len)
+def _part(data: bytes, start: int, end: int) -> bytes:
+    return data[start:end]
+
+
+BYTES: Kind[bytes] = Kind(len, _part, len)
 """Decoded text."""
 
 

@@ -99,7 +99,7 @@ class ChunkReader:
                 return await self._rows(chunk, rows, reading)
             case DecodedRange():
                 _check(chunk, chunk.format is not Format.PARQUET and chunk.compression is not Compression.NONE)
-                return _parser(chunk, reading, await self._decoded(chunk))
+                return _parser(chunk, reading, await self._decoded(chunk, chunk.range))
             case ByteRange(start=start, end=end):
                 _check(chunk, chunk.format is not Format.PARQUET and chunk.compression is Compression.NONE)
                 store = self._stores.get(chunk.store)
@@ -107,29 +107,35 @@ class ChunkReader:
             case _:
                 assert_never(chunk.range)
 
-    async def _decoded(self, chunk: ChunkReady) -> bytes:
-        assert isinstance(chunk.range, DecodedRange)
-        span = (chunk.range.start, chunk.range.end)
-        if span[1] - span[0] > MAX_RANGE_BYTES:
-            raise ValueError(f"range {span[0]}-{span[1]} is more than {MAX_RANGE_BYTES} bytes")
+    async def _decoded(self, chunk: ChunkReady, decoded: DecodedRange) -> bytes:
+        span = (decoded.start, decoded.end)
+        if decoded.end - decoded.start > MAX_RANGE_BYTES:
+            raise ValueError(f"range {decoded.start}-{decoded.end} is more than {MAX_RANGE_BYTES} bytes")
         store = self._stores.get(chunk.store)
 
         async def begin() -> DecodedBytes:
             stream = await DecodedBytes.open(
-                store, chunk.key, chunk.etag, chunk.compression, self._threads, self._limits
+                store, chunk.key, chunk.etag, compression=chunk.compression, threads=self._threads, limits=self._limits
             )
             self._telemetry.emit(PassBegun(chunk.chunk_id, chunk.format, chunk.compression))
             return stream
 
         name = (chunk.store, chunk.key, chunk.etag, chunk.compression)
-        return b"".join(await self.streams.read(name, span, BYTES, begin))
+        pieces: list[bytes] = await self.streams.read(name, span, BYTES, begin)
+        return b"".join(pieces)
 
     async def _rows(self, chunk: ChunkReady, rows: RowRange, reading: Reading) -> Callable[[], Records]:
         store = self._stores.get(chunk.store)
 
         async def begin() -> RowGroup:
             stream = await RowGroup.open(
-                store, chunk.key, chunk.etag, rows.row_group, reading, self._threads, self._limits
+                store,
+                chunk.key,
+                chunk.etag,
+                row_group=rows.row_group,
+                reading=reading,
+                threads=self._threads,
+                limits=self._limits,
             )
             self._telemetry.emit(PassBegun(chunk.chunk_id, chunk.format, chunk.compression))
             return stream

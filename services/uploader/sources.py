@@ -41,6 +41,7 @@ class DecodedBytes:
         store: ObjectStore,
         key: str,
         info: ObjectInfo,
+        *,
         compression: Compression,
         threads: Executor,
         limits: Limits = DEFAULT_LIMITS,
@@ -59,6 +60,7 @@ class DecodedBytes:
         store: ObjectStore,
         key: str,
         etag: str,
+        *,
         compression: Compression,
         threads: Executor,
         limits: Limits = DEFAULT_LIMITS,
@@ -71,7 +73,7 @@ class DecodedBytes:
         info = await store.head(key)
         if info.etag != unquoted(etag):
             raise ObjectChanged(f"{key!r} is not the version that was planned")
-        return cls(store, key, info, compression, threads, limits)
+        return cls(store, key, info, compression=compression, threads=threads, limits=limits)
 
     async def next(self) -> bytes | None:
         """The next piece.
@@ -138,6 +140,7 @@ class RowGroup:
         store: ObjectStore,
         key: str,
         etag: str,
+        *,
         row_group: int,
         reading: Reading,
         threads: Executor,
@@ -148,7 +151,7 @@ class RowGroup:
         Raises:
             StoreError: The object is not there, or is another version by now.
         """
-        file = await open_ranged(store, key, etag, timeout=READ_SECONDS)
+        file = await open_ranged(store, key, etag, seconds=READ_SECONDS)
         return cls(file, batches(file, row_group, reading, limits), threads)
 
     async def next(self) -> "pa.RecordBatch | None":

@@ -12,7 +12,16 @@ from connector.audience.clear_phones import LIVES, WRITTEN, clear_phones
 from connector.audience.rules.phones import normalise_phone
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
-FORMS = ("+{code}{digits}", "{code}{digits}", "{digits}", "0{digits}", "00{code}{digits}", "1{digits}", "011{digits}")
+FORMS = (
+    "+{code}{digits}",
+    "{code}{digits}",
+    "{digits}",
+    "0{digits}",
+    "00{code}{digits}",
+    "1{digits}",
+    "011{digits}",
+    "{digits}.0",
+)
 
 
 def decided(texts: list[str], countries: list[str | None]) -> list[str | None]:
@@ -73,6 +82,11 @@ class TestEqualToTheLibrary:
 
 
 class TestReach:
+    @pytest.mark.parametrize("country", [None, "us", "de"])
+    def test_a_floating_point_number_is_left_to_the_rule(self, country: str | None) -> None:
+        """The last zero of `16505551212.0` is no digit of the number."""
+        assert [None] == decided(["16505551212.0"], [country])
+
     @pytest.mark.parametrize(
         ("text", "country", "plain"),
         [

@@ -154,11 +154,21 @@ class TestDeliberatelyWrongFile:
         assert kinds(found, "born")["ambiguous_date"].count == 1
         assert found.coverage["DOBY"].filled == 1
 
+    def test_customs_of_the_file(self) -> None:
+        """With a default country, dates that could mean two days follow its custom."""
+        found = judged([full(1, born="03/04/1990")], reading(default_country="US"))
+        assert found.rows[0][3:6] == (hashed("1990"), hashed("03"), hashed("04"))
+        assert found.warnings == ()
+
     def test_misspelt_column(self) -> None:
         """A mapped column that holds nothing anywhere is told: its name is most likely wrong."""
         found = judged([{"mail": "p@example.com"}], reading({"mail": MAPPING["mail"], "phone": MAPPING["tel"]}))
         assert kinds(found, "phone")["empty_column"].count == 1
         assert not found.would_refuse
+
+    def test_nothing_readable(self) -> None:
+        """Of records that cannot be read nobody is told that their columns are empty."""
+        assert kinds(judged(["nonsense"] * 3), "mail") == {}
 
     def test_lost_records(self) -> None:
         """Records that do not leave are named by number, without a column, and their reasons are counted."""
