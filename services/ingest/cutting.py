@@ -52,8 +52,7 @@ FOOTER_SECONDS = 60.0
 
 async def _of_parquet(store: ObjectStore, file: PlannedFile, limits: Limits) -> AsyncGenerator[Stretch, None]:
     """Only the footer is read: it tells the rows of each row group."""
-    assert file.etag is not None
-    opened = await open_ranged(store, file.key, file.etag, timeout=FOOTER_SECONDS)
+    opened = await open_ranged(store, file.key, file.etag or "", seconds=FOOTER_SECONDS)
     footer = await asyncio.to_thread(read_footer, opened, limits)
     chunks = islice(row_ranges(footer.row_groups), file.checkpoint.chunks, None)
     checkpoint = file.checkpoint

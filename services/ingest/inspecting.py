@@ -55,16 +55,10 @@ async def inspect(
     if contradicted is not None:
         return contradicted
     if kind.format is Format.PARQUET:
-        return await _of_parquet(store, event, kind, file.key, info, limits)
+        opened = await open_ranged(store, file.key, info.etag, seconds=FOOTER_SECONDS)
+        footer = await asyncio.to_thread(read_footer, opened, limits)
+        return refusal(footer, reading_of(event.layout, event.mapping)) or Inspected(kind)
     return await asyncio.to_thread(_of_text, event, kind, head, is_whole=len(head) == info.size)
-
-
-async def _of_parquet(
-    store: ObjectStore, event: DeliveryRequested, kind: FileKind, key: str, info: ObjectInfo, limits: Limits
-) -> Inspected | Refusal:
-    opened = await open_ranged(store, key, info.etag, timeout=FOOTER_SECONDS)
-    footer = await asyncio.to_thread(read_footer, opened, limits)
-    return refusal(footer, reading_of(event.layout, event.mapping)) or Inspected(kind)
 
 
 def _of_text(event: DeliveryRequested, kind: FileKind, head: bytes, *, is_whole: bool) -> Inspected | Refusal:
