@@ -1,6 +1,7 @@
 """Decoders: what comes out is what went in, a bomb stops early and never in one piece, and damage is told apart."""
 
 import gzip
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,11 @@ from connector.files.limits import Limits, LimitViolated
 from schemas.events import Compression
 
 PACKED = (Compression.GZIP, Compression.ZSTD)
-PACKERS = {Compression.NONE: bytes, Compression.GZIP: gzip.compress, Compression.ZSTD: zstd.compress}
+PACKERS: dict[Compression, Callable[[bytes], bytes]] = {
+    Compression.NONE: bytes,
+    Compression.GZIP: gzip.compress,
+    Compression.ZSTD: zstd.compress,
+}
 
 
 def pieces_of(compression: Compression, data: bytes, limits: Limits | None = None) -> list[bytes]:
@@ -102,7 +107,7 @@ class TestDamage:
         packed = bytearray(
             gzip.compress(data)
             if compression is Compression.GZIP
-            else zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1})
+            else zstd.compress(data, options={int(zstd.CompressionParameter.checksum_flag): 1})
         )
         packed[at % len(packed)] ^= change
         try:
@@ -115,8 +120,8 @@ class TestDamage:
 def test_a_frame_that_wants_much_memory_is_refused() -> None:
     """Zstd lets a frame ask its decoder for gigabytes; above 8 MiB the answer is no."""
     options = {
-        zstd.CompressionParameter.window_log: 27,
-        zstd.CompressionParameter.enable_long_distance_matching: 1,
+        int(zstd.CompressionParameter.window_log): 27,
+        int(zstd.CompressionParameter.enable_long_distance_matching): 1,
     }
     packer = zstd.ZstdCompressor(options=options)
     packed = packer.compress(bytes(1000)) + packer.flush()
