@@ -22,7 +22,8 @@ BLANK = b" \t\r"
 class Chunk:
     """Bytes `start` to `end` hold `records` records, blank lines between them included.
 
-    `first_record` and `first_line` count from 1 within the file.
+    Decoded bytes where the file is compressed; with a `row_group`, rows (from 0) within it, in Parquet. `first_record`
+    and `first_line` count from 1 within the file.
     """
 
     start: int
@@ -30,6 +31,7 @@ class Chunk:
     first_record: int
     first_line: int
     records: int
+    row_group: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ Item = Chunk | TooLong
 class Checkpoint:
     """Where a plan may go on: everything before `offset` is in items already handed out, or blank.
 
-    `records` counts those in chunks and the `rejected` (too long) ones; `lines` counts blank ones too.
+    `offset` is in the unit of the chunks: decoded bytes, or rows of the file in Parquet. `records` counts those in
+    chunks and the `rejected` (too long) ones; `lines` counts blank ones too.
     """
 
     offset: int = 0

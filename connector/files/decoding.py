@@ -205,13 +205,3 @@ _DECODERS: dict[Compression, Callable[[Limits], Decoder]] = {
 def decoder(compression: Compression, limits: Limits = DEFAULT_LIMITS) -> Decoder:
     """A decoder at the beginning of a file."""
     return _DECODERS[compression](limits)
-
-
-def skipped(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
-    """*pieces* without their first *count* bytes."""
-    for piece in pieces:
-        if count >= len(piece):
-            count -= len(piece)
-            continue
-        yield piece[count:] if count else piece
-        count = 0

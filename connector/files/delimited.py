@@ -124,7 +124,7 @@ def read_table(
     """
     sound = _sound(block, table, reading, max_line)
     if sound is None:
-        return _read_record_by_record(block, table, reading, first_record, first_line, max_line)
+        return _read_record_by_record(block, table, reading, (first_record, first_line), max_line)
     numbers = (
         pl.int_range(first_record, first_record + sound.height, dtype=pl.Int64, eager=True).alias(RECORD),
         pl.int_range(first_line, first_line + sound.height, dtype=pl.Int64, eager=True).alias(LINE),
@@ -173,13 +173,14 @@ def _names(table: Table, reading: Reading) -> dict[int, str]:
 
 
 def _read_record_by_record(
-    block: bytes, table: Table, reading: Reading, first_record: int, first_line: int, max_line: int
+    block: bytes, table: Table, reading: Reading, first: tuple[int, int], max_line: int
 ) -> Records:
     names = _names(table, reading)
     kept: list[tuple[int, int]] = []
     cells: dict[int, list[str | None]] = {place: [] for place in names}
     rejects: list[RowReject] = []
-    record, line = first_record - 1, first_line
+    first_record, line = first
+    record = first_record - 1
     for span in Lexer(table.delimiter, max_line).spans(block, is_end=True):
         if isinstance(span, Skipped):
             record += 1

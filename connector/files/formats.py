@@ -84,7 +84,11 @@ def contradiction(kind: FileKind, head: bytes) -> Refusal | None:
 
 
 def text_contradiction(head: bytes) -> Refusal | None:
-    """Why the first decoded bytes of a compressed text file are not text: it was packed twice, or packed an archive."""
+    """Why the first decoded bytes of a text file are not text: packed twice, an archive, another encoding."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return Refusal(
+            "not_utf8", "the file is UTF-16, as some spreadsheets export it", "export or convert it as UTF-8"
+        )
     found = _signature(head)
     if found is None:
         return None

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -61,7 +62,7 @@ class TestCutting:
         cutter = small()
         found: list[Item] = []
         edges = [0, *sorted(cuts), len(data)]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             found += cutter.feed(data[start:end])
         assert [*found, *cutter.finish()] == items_of(data)
 
@@ -147,7 +148,7 @@ class TestReading:
         """The columnar parser gives what the plain one gives, wherever it is used."""
         block = "".join(",".join(row) + ("\r\n" if crlf else "\n") for row in rows).encode()
         fast = delimited._sound(block, TABLE, READING, 1 << 20)
-        slow = delimited._read_record_by_record(block, TABLE, READING, 1, 1, 1 << 20)
+        slow = delimited._read_record_by_record(block, TABLE, READING, (1, 1), 1 << 20)
         if fast is not None:
             assert not slow.rejects
             assert fast.to_dict(as_series=False) == slow.frame.drop(RECORD, LINE).to_dict(as_series=False)
