@@ -17,7 +17,7 @@ from connector.files.tape import Kind, Place, Span, Tape
 from connector.objects.errors import StoreError, StoreUnavailable
 
 Data = TypeVar("Data")
-Covariant = TypeVar("Covariant", covariant=True)
+Data_co = TypeVar("Data_co", covariant=True)
 
 MOMENT = 0.5
 """Seconds a tape waits for chunks that lag before it forgets what they would ask for."""
@@ -27,7 +27,7 @@ class SpanMissing(Exception):
     """Raised when a stream ends before the span does: it is not what was planned."""
 
 
-class Stream(Protocol[Covariant]):
+class Stream(Protocol[Data_co]):
     """Something that is read forwards, piece by piece.
 
     After a `StoreError` that is retryable `next` may be called again where `resumable`; after any other error not.
@@ -35,7 +35,7 @@ class Stream(Protocol[Covariant]):
 
     resumable: bool
 
-    async def next(self) -> Covariant | None:
+    async def next(self) -> Data_co | None:
         """The next piece; None at the end."""
         ...
 
