@@ -305,9 +305,7 @@ def _plain(batch: "pa.RecordBatch", reading: Reading, unreadable: Iterable[Path]
     return pa.RecordBatch.from_pydict(columns | marks)
 
 
-def _without_dictionaries(
-    column: "pa.Array", path: Path, reading: Reading, marks: dict[str, "pa.Array"]
-) -> "pa.Array":
+def _without_dictionaries(column: "pa.Array", path: Path, reading: Reading, marks: dict[str, "pa.Array"]) -> "pa.Array":
     import pyarrow as pa  # noqa: PLC0415
 
     if isinstance(column, pa.StructArray):

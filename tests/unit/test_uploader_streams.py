@@ -177,7 +177,7 @@ class TestBounds:
         async with desk(idle=0.02) as file:
             await file.read((50, 60))
             async with asyncio.timeout(10):
-                while file.streams.streams:
+                while file.streams.streams:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             assert 0 == file.streams.kept
 
