@@ -66,9 +66,24 @@ class ChunkReader:
 
     async def prepared(self, chunk: ChunkReady) -> Prepared | Again | Lost:
         """The chunk's rows, if the range still holds exactly what was planned; otherwise nothing of it leaves."""
+        records = await self._read(chunk)
+        if not callable(records):
+            return records
         try:
-            reading = reading_of(chunk.layout, chunk.mapping)
-            records = await self._records(chunk, reading)
+            # In a worker thread: arithmetic must not stop heartbeats.
+            prepared = await asyncio.get_running_loop().run_in_executor(
+                self._workers, _prepare, records, chunk, datetime.now(UTC).year
+            )
+        except UnreadableParquet as error:
+            return Lost("file_unreadable", error.reason, str(error))
+        if prepared.records != chunk.records:
+            message = f"the range holds {prepared.records} records, {chunk.records} were planned"
+            return Lost("records_mismatch", "range", message)
+        return prepared
+
+    async def _read(self, chunk: ChunkReady) -> Callable[[], Records] | Again | Lost:
+        try:
+            return await self._records(chunk, reading_of(chunk.layout, chunk.mapping))
         except StoreError as error:
             if error.retryable or error.code in RETRYABLE_READS:
                 return Again(error.code, error.code, str(error))
@@ -81,15 +96,6 @@ class ChunkReader:
             return Lost("records_mismatch", "range", str(error))
         except ValueError as error:
             return Lost("range_refused", "range", str(error))
-        # In a worker thread: arithmetic must not stop heartbeats.
-        prepared = await asyncio.get_running_loop().run_in_executor(
-            self._workers,
-            lambda: prepare(records(), reading, this_year=datetime.now(UTC).year, value_based=chunk.value_based),
-        )
-        if prepared.records != chunk.records:
-            message = f"the range holds {prepared.records} records, {chunk.records} were planned"
-            return Lost("records_mismatch", "range", message)
-        return prepared
 
     async def _records(self, chunk: ChunkReady, reading: Reading) -> Callable[[], Records]:
         """The chunk's records, still to be parsed: that is work for a thread."""
@@ -143,6 +149,11 @@ class ChunkReader:
         name = (chunk.store, chunk.key, chunk.etag, rows.row_group, reading.columns)
         pieces = await self.streams.read(name, (rows.start, rows.end), ROWS, begin)
         return partial(frame_records, pieces, reading, first_record=chunk.first_record)
+
+
+def _prepare(records: Callable[[], Records], chunk: ChunkReady, this_year: int) -> Prepared:
+    reading = reading_of(chunk.layout, chunk.mapping)
+    return prepare(records(), reading, this_year=this_year, value_based=chunk.value_based)
 
 
 def _check(chunk: ChunkReady, fits: bool) -> None:  # noqa: FBT001 - it is the sentence that is checked

@@ -111,8 +111,9 @@ class DecodedBytes:
 
 
 def _gathered(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
-    """Pieces put together up to a useful size, and whether they were the last: a hop between threads costs, and a
-    million members of a byte each must not become a million pieces.
+    """Pieces put together up to a useful size, and whether they were the last.
+
+    A hop between threads costs, and a million members of a byte each must not become a million pieces.
     """
     parts: list[bytes] = []
     size = 0
