@@ -151,7 +151,7 @@ def read_table(
 
 def _sound(block: bytes, table: Table, reading: Reading, max_line: int) -> pl.DataFrame | None:
     """The whole block by the columnar parser; None where it has anything that needs a second look."""
-    # The parser would take a byte order mark away, which is a character here: the file's own was in front of the header.
+    # The parser would take a byte order mark away. Here it is a character: the file's own was in front of the header.
     if not block or b"\0" in block or block.startswith(BOM):
         return None
     if b"\r" in block:
