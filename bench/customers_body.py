@@ -67,7 +67,7 @@ def _measured(form: Form, records: int, rounds: int, seed: int) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         blocks = list(blocks_of(form, Path(folder), records, seed=seed))
     work = [_unavoidable(form, block) for block in blocks]
-    contenders = {
+    contenders: dict[str, Callable[[], object]] = {
         "ours": partial(form.exhaust, blocks),
         SDK: partial(form.exhaust_sdk, blocks),
         FLOOR: lambda: [part.run() for part in work],

@@ -39,7 +39,7 @@ READ_BYTES = 1 << 20
 
 _TAIL_BYTES = 8
 _REPEATED_GROUPS = frozenset({"list", "array", "bag", "map", "key_value"})
-_UNREADABLE = "\0"
+_UNREADABLE = "\1"
 """Prefix of a column that tells which cells of another one are not to be read; no place is called so."""
 
 
@@ -67,6 +67,7 @@ _TEXTS = {
     "not_parquet": "the file does not end like a Parquet file: it was cut off, or is something else",
     "damaged": "the Parquet file is damaged",
     "encrypted": "the Parquet file is encrypted",
+    "ambiguous": "the Parquet file has two columns of the same name",
     "no_such_rows": "the Parquet file has fewer rows or row groups than were planned",
 }
 
@@ -171,6 +172,8 @@ def batches(
         if row_group >= len(footer.row_groups):
             raise UnreadableParquet("no_such_rows")
         columns = list(footer.columns(reading))
+        if len(set(columns)) < len(columns):
+            raise UnreadableParquet("ambiguous")
         unreadable = footer.unreadable(reading)
         # A dictionary of every text column, so that a value that repeats is held once.
         opened = _opened(file, metadata=opened.metadata, read_dictionary=columns)
@@ -179,16 +182,23 @@ def batches(
         for batch in rows:
             decoded += _written_out(batch)
             check("row_group_bytes", limits.row_group, decoded)
-            yield _plain(batch, unreadable)
+            yield _plain(batch, reading, unreadable)
 
 
 def frame_records(pieces: Iterable["pa.RecordBatch"], reading: Reading, *, first_record: int) -> Records:
-    """The records of consecutive `batches`, or parts of them."""
+    """The records of consecutive `batches`, or parts of them.
+
+    Raises:
+        UnreadableParquet: Their columns do not go together.
+    """
     import polars as pl  # noqa: PLC0415
     import pyarrow as pa  # noqa: PLC0415
 
-    table = pa.concat_tables([pa.Table.from_batches([piece]) for piece in pieces], promote_options="default")
-    frame = pl.DataFrame(pl.from_arrow(table))
+    try:
+        table = pa.concat_tables([pa.Table.from_batches([piece]) for piece in pieces], promote_options="default")
+        frame = pl.DataFrame(pl.from_arrow(table))
+    except (pl.exceptions.PolarsError, pa.ArrowException):
+        raise UnreadableParquet("damaged") from None
     records = parquet_records(frame, reading, first_record=first_record)
     wrong = dict(records.wrong)
     for path in reading.paths:
@@ -249,11 +259,13 @@ def _footer(metadata: Any, limits: Limits) -> Footer:
         leaf = tuple(column.path.split("."))
         if column.max_repetition_level > 0:
             leaf = _list_of(leaf)
+            if leaf in unusable:
+                continue
             unusable.add(leaf)
         elif column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > MAX_FIXED_BYTES:
             unusable.add(leaf)
         leaves.append(leaf)
-    return Footer(counts, tuple(dict.fromkeys(leaves)), frozenset(unusable))
+    return Footer(counts, tuple(leaves), frozenset(unusable))
 
 
 def _list_of(leaf: Path) -> Path:
@@ -279,27 +291,29 @@ def _bytes_of(column: "pa.Array") -> int:
     return 4 * len(column) + (pc.sum(lengths.take(column.indices)).as_py() or 0)
 
 
-def _plain(batch: "pa.RecordBatch", unreadable: Iterable[Path]) -> "pa.RecordBatch":
+def _plain(batch: "pa.RecordBatch", reading: Reading, unreadable: Iterable[Path]) -> "pa.RecordBatch":
     """The batch without dictionaries, each text valid, beside it which cells are not to be read."""
     import pyarrow as pa  # noqa: PLC0415
 
     columns: dict[str, pa.Array] = {}
     marks: dict[str, pa.Array] = {_marker(path): pa.repeat(pa.scalar(value=True), len(batch)) for path in unreadable}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        columns[name] = _without_dictionaries(column, (name,), marks)
+        columns[name] = _without_dictionaries(column, (name,), reading, marks)
     if not columns and not marks:
         # Arrow forgets how many rows there are when there is no column.
         columns[_UNREADABLE] = pa.nulls(batch.num_rows)
     return pa.RecordBatch.from_pydict(columns | marks)
 
 
-def _without_dictionaries(column: "pa.Array", path: Path, marks: dict[str, "pa.Array"]) -> "pa.Array":
+def _without_dictionaries(column: "pa.Array", path: Path, reading: Reading, marks: dict[str, "pa.Array"]) -> "pa.Array":
     import pyarrow as pa  # noqa: PLC0415
 
     if isinstance(column, pa.StructArray):
+        if path in reading.paths:
+            return _presence(column)
         names = [field.name for field in column.type]
         inner = [
-            _without_dictionaries(part, (*path, name), marks)
+            _without_dictionaries(part, (*path, name), reading, marks)
             for name, part in zip(names, column.flatten(), strict=True)
         ]
         return pa.StructArray.from_arrays(inner, names=names, mask=column.is_null())
@@ -307,7 +321,15 @@ def _without_dictionaries(column: "pa.Array", path: Path, marks: dict[str, "pa.A
         column = column.dictionary.take(column.indices)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return _valid_text(column, path, marks)
-    return column if _is_known(column.type) else column.is_valid()
+    return column if _is_known(column.type) else _presence(column)
+
+
+def _presence(column: "pa.Array") -> "pa.Array":
+    """True where there is a value, whatever it is: never text, so that it is a cell of the wrong type."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    return pc.if_else(column.is_valid(), pa.scalar(value=True), pa.scalar(None, pa.bool_()))
 
 
 def _valid_text(column: "pa.Array", path: Path, marks: dict[str, "pa.Array"]) -> "pa.Array":

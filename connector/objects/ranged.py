@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from connector.objects.errors import ObjectChanged, StoreUnavailable
-from connector.objects.store import MAX_RANGE_BYTES, ObjectStore, unquoted
+from connector.objects.store import MAX_RANGE_BYTES, ObjectInfo, ObjectStore, unquoted
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -28,19 +28,18 @@ KEPT_BLOCKS = 16
 class RangedFile(io.RawIOBase):
     """A version of an object, open for reading. Made on the event loop, used in one other thread at a time.
 
-    Its methods raise the errors of the store. `asked` counts the reads from the store.
+    Its methods raise the errors of the store. No read waits longer than *seconds*. `asked` counts those that reached
+    the store.
     """
 
-    def __init__(
-        self, store: ObjectStore, key: str, etag: str, size: int, loop: asyncio.AbstractEventLoop, *, timeout: float
-    ) -> None:
+    def __init__(self, store: ObjectStore, key: str, info: ObjectInfo, *, seconds: float) -> None:
         super().__init__()
         self._store = store
         self._key = key
-        self._etag = etag
-        self._size = size
-        self._loop = loop
-        self._timeout = timeout
+        self._etag = info.etag
+        self._size = info.size
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
         self._at = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self.asked = 0
@@ -125,15 +124,15 @@ class RangedFile(io.RawIOBase):
         reading = self._store.read_range(self._key, start, end, self._etag)
         answer = asyncio.run_coroutine_threadsafe(reading, self._loop)
         try:
-            return answer.result(self._timeout)
+            return answer.result(self._seconds)
         except TimeoutError:
             answer.cancel()
-            raise StoreUnavailable(f"{self._key!r}: no answer within {self._timeout:g} seconds") from None
+            raise StoreUnavailable(f"{self._key!r}: no answer within {self._seconds:g} seconds") from None
         except CancelledError:
             raise StoreUnavailable(f"{self._key!r}: reading was stopped") from None
 
 
-async def open_ranged(store: ObjectStore, key: str, etag: str, *, timeout: float) -> RangedFile:
+async def open_ranged(store: ObjectStore, key: str, etag: str, *, seconds: float) -> RangedFile:
     """Opens the version *etag* of an object.
 
     Raises:
@@ -142,4 +141,4 @@ async def open_ranged(store: ObjectStore, key: str, etag: str, *, timeout: float
     info = await store.head(key)
     if info.etag != unquoted(etag):
         raise ObjectChanged(f"{key!r} is not the version that was planned")
-    return RangedFile(store, key, info.etag, info.size, asyncio.get_running_loop(), timeout=timeout)
+    return RangedFile(store, key, info, seconds=seconds)

@@ -12,9 +12,12 @@ from connector.audience.layouts import reading_of
 from connector.files.formats import FileKind, Refusal, contradiction, kind_of, text_contradiction
 from connector.files.header import table_of
 from connector.files.limits import Limits, check
+from connector.files.parquet import read_footer, refusal
 from connector.files.text import decoded_head
+from connector.objects.ranged import open_ranged
 from connector.objects.store import ObjectInfo, ObjectStore
 from schemas.events import Compression, DeliveryRequested, FileRef, Format, Table
+from services.ingest.cutting import FOOTER_SECONDS
 
 HEAD_BYTES = 256 << 10
 """How much of a file is read, and decoded, for that: the longest header there may be."""
@@ -36,6 +39,7 @@ async def inspect(
     Raises:
         StoreError: It could not be read, for now or for good.
         Corrupt: Its beginning is not of its compression.
+        UnreadableParquet: It is not Parquet, or damaged.
         LimitViolated: It is more than it may be.
     """
     kind = kind_of(file)
@@ -47,19 +51,21 @@ async def inspect(
         check("compressed_bytes", limits.compressed, info.size)
     async with aclosing(store.read(file.key, end=min(HEAD_BYTES, info.size), etag=info.etag)) as blocks:
         head = b"".join([block async for block in blocks])
-    return await asyncio.to_thread(_inspected, event, kind, head, is_whole=len(head) == info.size)
-
-
-def _inspected(event: DeliveryRequested, kind: FileKind, head: bytes, *, is_whole: bool) -> Inspected | Refusal:
-    refusal = contradiction(kind, head)
-    if refusal is not None:
-        return refusal
+    contradicted = contradiction(kind, head)
+    if contradicted is not None:
+        return contradicted
     if kind.format is Format.PARQUET:
-        return Refusal("format_not_supported", "Parquet files are not read yet", "deliver NDJSON, CSV or TSV")
+        opened = await open_ranged(store, file.key, info.etag, seconds=FOOTER_SECONDS)
+        footer = await asyncio.to_thread(read_footer, opened, limits)
+        return refusal(footer, reading_of(event.layout, event.mapping)) or Inspected(kind)
+    return await asyncio.to_thread(_of_text, event, kind, head, is_whole=len(head) == info.size)
+
+
+def _of_text(event: DeliveryRequested, kind: FileKind, head: bytes, *, is_whole: bool) -> Inspected | Refusal:
     text = decoded_head(head, kind.compression, HEAD_BYTES)
-    refusal = text_contradiction(text)
-    if refusal is not None:
-        return refusal
+    contradicted = text_contradiction(text)
+    if contradicted is not None:
+        return contradicted
     if kind.format is Format.NDJSON:
         return Inspected(kind)
     reading = reading_of(event.layout, event.mapping)

@@ -12,6 +12,7 @@ from connector.files.cutting import Checkpoint, Chunk, Item, TooLong
 from connector.files.decoding import Corrupt
 from connector.files.formats import FileKind, Refusal
 from connector.files.limits import LimitViolated
+from connector.files.parquet import UnreadableParquet
 from connector.objects.errors import StoreError
 from connector.objects.store import ObjectInfo, unquoted
 from schemas.events import (
@@ -70,7 +71,7 @@ ADVICE = {
     "object_truncated": "the file became shorter while it was read; publish it again under a new key and revision",
     "store_refused": "check the credentials, the permissions and the bucket's name of this store",
     "limit_violated": "split the file into smaller ones, and write them as your tools do by default",
-    "corrupt_file": "write the file again and check it (gzip -t, zstd -t) before it is published under a new key",
+    "corrupt_file": "write the file again, check it (gzip -t, zstd -t), and publish it under a new key",
     "empty_file": "publish files with at least one record",
 }
 DEFAULT_ADVICE = "fix the file or the delivery, then publish it again with a new revision"
@@ -135,9 +136,9 @@ def unreadable(file: FileRef, error: StoreError) -> Reason:
     return reason(error.code, f"{file.name}: {error}")
 
 
-def unfit(file: FileRef, error: Corrupt | LimitViolated) -> Reason:
+def unfit(file: FileRef, error: Corrupt | UnreadableParquet | LimitViolated) -> Reason:
     """The reason a file is given up for, from what was found while decoding and cutting it."""
-    code = "corrupt_file" if isinstance(error, Corrupt) else "limit_violated"
+    code = "limit_violated" if isinstance(error, LimitViolated) else "corrupt_file"
     return reason(code, f"{file.name}: {error}")
 
 

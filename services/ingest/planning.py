@@ -15,6 +15,7 @@ from connector.files.cutting import Checkpoint, Item
 from connector.files.decoding import Corrupt
 from connector.files.formats import Refusal
 from connector.files.limits import DEFAULT_LIMITS, Limits, LimitViolated
+from connector.files.parquet import UnreadableParquet
 from connector.objects.errors import StoreError
 from connector.objects.store import ObjectStore
 from connector.objects.stores import Stores
@@ -170,7 +171,7 @@ class Planner:
                 raise TryLater(error.code, f"{file.name}: {error}") from error
             await self._refuse_current(file, plan.unreadable(delivery.event.files[file.index], error))
             return
-        except (Corrupt, LimitViolated) as error:
+        except (Corrupt, UnreadableParquet, LimitViolated) as error:
             await self._refuse_current(file, plan.unfit(delivery.event.files[file.index], error))
             return
         await self._finish(delivery, file, time.monotonic() - started)

@@ -66,9 +66,24 @@ class ChunkReader:
 
     async def prepared(self, chunk: ChunkReady) -> Prepared | Again | Lost:
         """The chunk's rows, if the range still holds exactly what was planned; otherwise nothing of it leaves."""
+        records = await self._read(chunk)
+        if not callable(records):
+            return records
         try:
-            reading = reading_of(chunk.layout, chunk.mapping)
-            records = await self._records(chunk, reading)
+            # In a worker thread: arithmetic must not stop heartbeats.
+            prepared = await asyncio.get_running_loop().run_in_executor(
+                self._workers, _prepare, records, chunk, datetime.now(UTC).year
+            )
+        except UnreadableParquet as error:
+            return Lost("file_unreadable", error.reason, str(error))
+        if prepared.records != chunk.records:
+            message = f"the range holds {prepared.records} records, {chunk.records} were planned"
+            return Lost("records_mismatch", "range", message)
+        return prepared
+
+    async def _read(self, chunk: ChunkReady) -> Callable[[], Records] | Again | Lost:
+        try:
+            return await self._records(chunk, reading_of(chunk.layout, chunk.mapping))
         except StoreError as error:
             if error.retryable or error.code in RETRYABLE_READS:
                 return Again(error.code, error.code, str(error))
@@ -81,15 +96,6 @@ class ChunkReader:
             return Lost("records_mismatch", "range", str(error))
         except ValueError as error:
             return Lost("range_refused", "range", str(error))
-        # In a worker thread: arithmetic must not stop heartbeats.
-        prepared = await asyncio.get_running_loop().run_in_executor(
-            self._workers,
-            lambda: prepare(records(), reading, this_year=datetime.now(UTC).year, value_based=chunk.value_based),
-        )
-        if prepared.records != chunk.records:
-            message = f"the range holds {prepared.records} records, {chunk.records} were planned"
-            return Lost("records_mismatch", "range", message)
-        return prepared
 
     async def _records(self, chunk: ChunkReady, reading: Reading) -> Callable[[], Records]:
         """The chunk's records, still to be parsed: that is work for a thread."""
@@ -99,7 +105,7 @@ class ChunkReader:
                 return await self._rows(chunk, rows, reading)
             case DecodedRange():
                 _check(chunk, chunk.format is not Format.PARQUET and chunk.compression is not Compression.NONE)
-                return _parser(chunk, reading, await self._decoded(chunk))
+                return _parser(chunk, reading, await self._decoded(chunk, chunk.range))
             case ByteRange(start=start, end=end):
                 _check(chunk, chunk.format is not Format.PARQUET and chunk.compression is Compression.NONE)
                 store = self._stores.get(chunk.store)
@@ -107,29 +113,35 @@ class ChunkReader:
             case _:
                 assert_never(chunk.range)
 
-    async def _decoded(self, chunk: ChunkReady) -> bytes:
-        assert isinstance(chunk.range, DecodedRange)
-        span = (chunk.range.start, chunk.range.end)
-        if span[1] - span[0] > MAX_RANGE_BYTES:
-            raise ValueError(f"range {span[0]}-{span[1]} is more than {MAX_RANGE_BYTES} bytes")
+    async def _decoded(self, chunk: ChunkReady, decoded: DecodedRange) -> bytes:
+        span = (decoded.start, decoded.end)
+        if decoded.end - decoded.start > MAX_RANGE_BYTES:
+            raise ValueError(f"range {decoded.start}-{decoded.end} is more than {MAX_RANGE_BYTES} bytes")
         store = self._stores.get(chunk.store)
 
         async def begin() -> DecodedBytes:
             stream = await DecodedBytes.open(
-                store, chunk.key, chunk.etag, chunk.compression, self._threads, self._limits
+                store, chunk.key, chunk.etag, compression=chunk.compression, threads=self._threads, limits=self._limits
             )
             self._telemetry.emit(PassBegun(chunk.chunk_id, chunk.format, chunk.compression))
             return stream
 
         name = (chunk.store, chunk.key, chunk.etag, chunk.compression)
-        return b"".join(await self.streams.read(name, span, BYTES, begin))
+        pieces: list[bytes] = await self.streams.read(name, span, BYTES, begin)
+        return b"".join(pieces)
 
     async def _rows(self, chunk: ChunkReady, rows: RowRange, reading: Reading) -> Callable[[], Records]:
         store = self._stores.get(chunk.store)
 
         async def begin() -> RowGroup:
             stream = await RowGroup.open(
-                store, chunk.key, chunk.etag, rows.row_group, reading, self._threads, self._limits
+                store,
+                chunk.key,
+                chunk.etag,
+                row_group=rows.row_group,
+                reading=reading,
+                threads=self._threads,
+                limits=self._limits,
             )
             self._telemetry.emit(PassBegun(chunk.chunk_id, chunk.format, chunk.compression))
             return stream
@@ -137,6 +149,11 @@ class ChunkReader:
         name = (chunk.store, chunk.key, chunk.etag, rows.row_group, reading.columns)
         pieces = await self.streams.read(name, (rows.start, rows.end), ROWS, begin)
         return partial(frame_records, pieces, reading, first_record=chunk.first_record)
+
+
+def _prepare(records: Callable[[], Records], chunk: ChunkReady, this_year: int) -> Prepared:
+    reading = reading_of(chunk.layout, chunk.mapping)
+    return prepare(records(), reading, this_year=this_year, value_based=chunk.value_based)
 
 
 def _check(chunk: ChunkReady, fits: bool) -> None:  # noqa: FBT001 - it is the sentence that is checked

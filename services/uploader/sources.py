@@ -41,6 +41,7 @@ class DecodedBytes:
         store: ObjectStore,
         key: str,
         info: ObjectInfo,
+        *,
         compression: Compression,
         threads: Executor,
         limits: Limits = DEFAULT_LIMITS,
@@ -59,6 +60,7 @@ class DecodedBytes:
         store: ObjectStore,
         key: str,
         etag: str,
+        *,
         compression: Compression,
         threads: Executor,
         limits: Limits = DEFAULT_LIMITS,
@@ -71,7 +73,7 @@ class DecodedBytes:
         info = await store.head(key)
         if info.etag != unquoted(etag):
             raise ObjectChanged(f"{key!r} is not the version that was planned")
-        return cls(store, key, info, compression, threads, limits)
+        return cls(store, key, info, compression=compression, threads=threads, limits=limits)
 
     async def next(self) -> bytes | None:
         """The next piece.
@@ -109,8 +111,9 @@ class DecodedBytes:
 
 
 def _gathered(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
-    """Pieces put together up to a useful size, and whether they were the last: a hop between threads costs, and a
-    million members of a byte each must not become a million pieces.
+    """Pieces put together up to a useful size, and whether they were the last.
+
+    A hop between threads costs, and a million members of a byte each must not become a million pieces.
     """
     parts: list[bytes] = []
     size = 0
@@ -138,6 +141,7 @@ class RowGroup:
         store: ObjectStore,
         key: str,
         etag: str,
+        *,
         row_group: int,
         reading: Reading,
         threads: Executor,
@@ -148,7 +152,7 @@ class RowGroup:
         Raises:
             StoreError: The object is not there, or is another version by now.
         """
-        file = await open_ranged(store, key, etag, timeout=READ_SECONDS)
+        file = await open_ranged(store, key, etag, seconds=READ_SECONDS)
         return cls(file, batches(file, row_group, reading, limits), threads)
 
     async def next(self) -> "pa.RecordBatch | None":

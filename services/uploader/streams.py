@@ -17,7 +17,7 @@ from connector.files.tape import Kind, Place, Span, Tape
 from connector.objects.errors import StoreError, StoreUnavailable
 
 Data = TypeVar("Data")
-Covariant = TypeVar("Covariant", covariant=True)
+Data_co = TypeVar("Data_co", covariant=True)
 
 MOMENT = 0.5
 """Seconds a tape waits for chunks that lag before it forgets what they would ask for."""
@@ -27,7 +27,7 @@ class SpanMissing(Exception):
     """Raised when a stream ends before the span does: it is not what was planned."""
 
 
-class Stream(Protocol[Covariant]):
+class Stream(Protocol[Data_co]):
     """Something that is read forwards, piece by piece.
 
     After a `StoreError` that is retryable `next` may be called again where `resumable`; after any other error not.
@@ -35,7 +35,7 @@ class Stream(Protocol[Covariant]):
 
     resumable: bool
 
-    async def next(self) -> Covariant | None:
+    async def next(self) -> Data_co | None:
         """The next piece; None at the end."""
         ...
 
@@ -82,7 +82,7 @@ class Streams:
         self._moment = moment
         self._clock = clock
         self._open: list[_Open[Any]] = []
-        self._opening: dict[Hashable, asyncio.Lock] = {}
+        self._opening: dict[Hashable, asyncio.Task[None]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self.opened = 0
@@ -103,7 +103,10 @@ class Streams:
             StoreError: The stream cannot be read. What else reading it raises is raised here too.
         """
         while True:
-            found = self._serving(name, span) or await self._begun(name, span, kind, begin)
+            found = self._serving(name, span)
+            if found is None:
+                await self._begun(name, kind, begin)
+                continue
             found.used = self._clock()
             if found.tape.place(span) is Place.HERE:
                 return found.tape.take(span)
@@ -126,12 +129,12 @@ class Streams:
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        readers = [one.reader for one in self._open if one.reader is not None]
-        for reader in readers:
-            reader.cancel()
+        tasks = [*self._opening.values(), *(one.reader for one in self._open if one.reader is not None)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for one in list(self._open):
             self._drop(one, StoreUnavailable("reading was stopped"))
-        await asyncio.gather(*readers, return_exceptions=True)
 
     async def _waited(self, one: _Open[Data], span: Span) -> list[Data] | None:
         answer: asyncio.Future[list[Data] | None] = asyncio.get_running_loop().create_future()
@@ -149,28 +152,33 @@ class Streams:
         serving = [one for one in self._open if one.name == name and one.tape.place(span) is not Place.BEHIND]
         return max(serving, key=lambda one: one.tape.position, default=None)
 
-    async def _begun(
-        self, name: Hashable, span: Span, kind: Kind[Data], begin: Callable[[], Awaitable[Stream[Data]]]
-    ) -> _Open[Data]:
-        """A tape at its beginning. One at a time for each stream: chunks that come together share it."""
-        lock = self._opening.setdefault(name, asyncio.Lock())
+    async def _begun(self, name: Hashable, kind: Kind[Data], begin: Callable[[], Awaitable[Stream[Data]]]) -> None:
+        """Waits for a tape at its beginning: chunks that come together share it, also when the first one gives up."""
+        opening = self._opening.get(name)
+        if opening is None:
+            opening = asyncio.create_task(self._open_new(name, kind, begin), name=f"open {name}")
+            self._opening[name] = opening
+            opening.add_done_callback(lambda done: self._opened(name, done))
         try:
-            async with lock:
-                found = self._serving(name, span)
-                if found is not None:
-                    return found
-                if self._closed:
-                    raise StoreUnavailable("reading was stopped")
-                self._make_room()
-                stream = await begin()
-                self.opened += 1
-                one = _Open(name, stream, Tape(kind), self._clock())
-                self._open.append(one)
-                self._sweep_later()
-                return one
-        finally:
-            if not lock.locked():
-                self._opening.pop(name, None)
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            if opening.cancelled():
+                raise StoreUnavailable("reading was stopped") from None
+            raise
+
+    async def _open_new(self, name: Hashable, kind: Kind[Data], begin: Callable[[], Awaitable[Stream[Data]]]) -> None:
+        if self._closed:
+            raise StoreUnavailable("reading was stopped")
+        self._make_room()
+        stream = await begin()
+        self.opened += 1
+        self._open.append(_Open(name, stream, Tape(kind), self._clock()))
+        self._sweep_later()
+
+    def _opened(self, name: Hashable, done: "asyncio.Task[None]") -> None:
+        del self._opening[name]
+        if not done.cancelled():
+            done.exception()  # told to those who waited, if there still are any
 
     async def _read_on(self, one: _Open[Any]) -> None:
         """Reads until nobody waits. The only place that moves the tape."""
