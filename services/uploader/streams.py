@@ -31,9 +31,11 @@ class Stream(Protocol[Data_co]):
     """Something that is read forwards, piece by piece.
 
     After a `StoreError` that is retryable `next` may be called again where `resumable`; after any other error not.
+    `ended` is set with the last piece where that is known.
     """
 
     resumable: bool
+    ended: bool
 
     async def next(self) -> Data_co | None:
         """The next piece; None at the end."""
@@ -197,6 +199,9 @@ class Streams:
                     waited_for.add(nearest)
                     await self._laggards(one)
                 self._trim()
+                if one.stream.ended and not one.tape.weight and not one.waiting:
+                    self._drop(one)
+                    return
         except StoreError as error:
             if error.retryable and one.stream.resumable:
                 self._fail(one, error)

@@ -22,6 +22,7 @@ class Letters:
 
     def __init__(self, size: int = 7, failures: dict[int, Exception] | None = None) -> None:
         self.resumable = True
+        self.ended = False
         self.at = 0
         self.size = size
         self.failures = {} if failures is None else failures
