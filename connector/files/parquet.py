@@ -2,8 +2,10 @@
 
 A Parquet file is small on purpose: a value that repeats a billion times takes a few bytes of it. So nothing here trusts
 a size the file states about itself. Columns whose dictionaries hold long values are read as dictionaries, which repeat
-nothing; what a batch comes to once written out is counted before it is, and the batches are small. Pure but for the file object it is handed: blocking
-reads, so run it in a thread. Arrow is imported where it is used: 40 MB that a process without Parquet does not need.
+nothing; what a batch comes to once written out is counted before it is, and the batches are small.
+
+Pure but for the file object it is handed: blocking reads, so run it in a thread. Arrow is imported where it is used:
+40 MB that a process without Parquet does not need.
 """
 
 from collections.abc import Iterable, Iterator

@@ -62,7 +62,8 @@ class Desk:
 
     async def read(self, span: Span, name: str = "file") -> bytes:
         """The bytes of *span*."""
-        return b"".join(await self.streams.read(name, span, BYTES, self.begin))
+        pieces: list[bytes] = await self.streams.read(name, span, BYTES, self.begin)
+        return b"".join(pieces)
 
 
 @asynccontextmanager
