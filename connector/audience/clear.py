@@ -61,7 +61,7 @@ def _chosen(written: pl.Series, value: pl.Expr, condition: pl.Expr) -> pl.Series
 
 
 def _repaired(written: pl.Series, own_form: str, repair: Clear, clean: pl.Series | None = None) -> pl.Series:
-    """Texts that look like *own_form* as they are (or as in *clean*), the others, mostly few, as *repair* makes them."""
+    """Texts that look like *own_form* as they are (or as in *clean*), others as *repair* makes them."""
     clean = written if clean is None else clean
     dirty = written.alias(WRITTEN).to_frame().select((~_WRITTEN.str.contains(own_form)).arg_true()).to_series()
     if not len(dirty):

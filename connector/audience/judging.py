@@ -20,8 +20,9 @@ from connector.audience.reference import as_sent, judged
 BY_COUNTRY = frozenset({Key.PHONE, Key.ST, Key.ZIP})
 """Keys whose rule depends on where the person lives."""
 
-_FEW = 300
-"""So many distinct texts are faster judged one by one, and remembered for the next block, than in columns."""
+_FEW, _SHORT = 300, 200
+"""So many distinct texts of so many bytes are faster judged one by one, and remembered for the next block, than in
+columns. Longer ones are no vocabulary: a file of them must not fill the memory."""
 
 REASON = "reason"
 _PLACE = "place"
@@ -96,7 +97,7 @@ def judge(written: pl.Series, source: Source, *, residence: Residence, this_year
     of = distinct(written)
     if of is None:
         return _decide(written.alias(WRITTEN).to_frame(), source, lives, this_year)
-    if len(of) <= _FEW:
+    if len(of) <= _FEW and not (of.str.len_bytes() > _SHORT).any():
         once = _judge_few(of, source, lives, this_year)
         vocabulary.learn(of, once)
     else:

@@ -11,7 +11,7 @@ import polars as pl
 from connector.audience.layouts import Reading
 from connector.audience.reasons import RowReason
 from connector.audience.records import LINE, RECORD, Records, RowReject, table_records
-from connector.files.cutting import BOM, MAX_CHUNK_BYTES, MAX_LINE_BYTES, START, Checkpoint, Item, OpenChunk
+from connector.files.cutting import BLANK, BOM, MAX_CHUNK_BYTES, MAX_LINE_BYTES, START, Checkpoint, Item, OpenChunk
 from connector.files.lexing import Lexer, Skipped, Span
 from connector.files.limits import LimitViolated
 from schemas.events import MAX_CHUNK_RECORDS, Table
@@ -35,6 +35,7 @@ class DelimitedCutter:
         max_chunk_bytes: int = MAX_CHUNK_BYTES,
     ) -> None:
         self._open = OpenChunk(checkpoint, max_records=max_records, max_line=max_line, max_chunk_bytes=max_chunk_bytes)
+        self._max_line = max_line
         self._lexer = Lexer(delimiter, max_line)
         self._start = self._position = checkpoint.offset
         self._needs_header = self._needs_bom = checkpoint.offset == 0
@@ -68,6 +69,10 @@ class DelimitedCutter:
         if self._is_skipping:
             data = self._skipped(data, is_end=is_end)
         base, at = self._position, 0
+        if not self._needs_header and b'"' not in data:
+            at = self._take_lines(base, data)
+            base, data, self._position = base + at, data[at:], base + at
+            at = 0
         for span in self._lexer.spans(data, is_end=is_end):
             if isinstance(span, Skipped):
                 self._is_skipping, at = True, len(data)
@@ -79,6 +84,18 @@ class DelimitedCutter:
         self._pending = data[at:]
         if self._is_skipping and is_end:
             self._skipped(b"", is_end=True)
+
+    def _take_lines(self, base: int, data: bytes) -> int:
+        """Takes the whole lines of *data*, which has no quote, in a shorter way than `Lexer`; where they end."""
+        at = 0
+        add = self._open.add
+        while (newline := data.find(b"\n", at)) >= 0:
+            if newline > at and (data[at] > 0x20 or newline - at > self._max_line or data[at:newline].strip(BLANK)):
+                add(base + at, base + newline, base + newline + 1)
+            else:
+                self._open.lines += 1
+            at = newline + 1
+        return at
 
     def _take(self, base: int, span: Span) -> None:
         if span.is_blank:
@@ -134,36 +151,61 @@ def read_table(
 
 def _sound(block: bytes, table: Table, reading: Reading, max_line: int) -> pl.DataFrame | None:
     """The whole block by the columnar parser; None where it has anything that needs a second look."""
-    if not block or b'"' in block or b"\0" in block:
+    # The parser would take a byte order mark away. Here it is a character: the file's own was in front of the header.
+    if not block or b"\0" in block or block.startswith(BOM):
         return None
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n")
         if b"\r" in block:
             return None
-    lines = block.split(b"\n")
+    skeleton = block if b'"' not in block else _skeleton(block, table.delimiter)
+    if skeleton is None or max(map(len, block.split(b"\n"))) >= max_line:
+        return None
+    lines = skeleton.split(b"\n")
     if not lines[-1]:
         del lines[-1]
     delimiter, more = table.delimiter.encode(), table.width - 1
-    if any(line.count(delimiter) != more or len(line) >= max_line or not line or line.isspace() for line in lines):
+    if any(line.count(delimiter) != more or not line or line.isspace() for line in lines):
         return None
     frame = _parsed(block, table, reading)
     return frame if frame is not None and frame.height == len(lines) else None
 
 
+def _skeleton(block: bytes, delimiter: str) -> bytes | None:
+    """*block* without its quoted values; None where a record has several lines, or a quote is not where it is due."""
+    whole, quoted = _strict(delimiter)
+    if whole.fullmatch(block) is None:
+        return None
+    skeleton = quoted.sub(b"", block)
+    return skeleton if skeleton.count(b"\n") == block.count(b"\n") else None
+
+
+@lru_cache(maxsize=32)
+def _strict(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Records of fields that are quoted or have no quote at all; and a quoted field."""
+    d = re.escape(delimiter.encode())
+    quoted = rb'"[^"]*+(?:""[^"]*+)*+"'
+    field = rb'(?:%b|[^"%b\n]*+)' % (quoted, d)
+    return re.compile(rb"(?:%b(?:%b%b)*+(?:\n|\Z))*+" % (field, d, field)), re.compile(quoted)
+
+
 def _parsed(block: bytes, table: Table, reading: Reading) -> pl.DataFrame | None:
     names = _names(table, reading)
+    is_quoted = b'"' in block
     try:
         frame = pl.read_csv(
             block,
             has_header=False,
             separator=table.delimiter,
-            quote_char=None,
+            quote_char='"' if is_quoted else None,
             infer_schema=False,
             columns=sorted(names) or [0],
         )
     except pl.exceptions.PolarsError:
         # Not UTF-8, most likely. The parser's message may quote the line: it goes nowhere.
         return None
+    if is_quoted:
+        frame = frame.select(pl.when(pl.all() != "").then(pl.all()))
     return frame.select(pl.nth(n).alias(names[place]) for n, place in enumerate(sorted(names))) if names else frame
 
 

@@ -14,12 +14,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from connector.files.cutting import BLANK, MAX_LINE_BYTES
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Where one record lies in the bytes at hand: from `start`, its content to `content_end`, its line end to `end`.
 
     `is_sound` is false where its quotes are not; `is_too_long` where it is longer than the longest record, and then it

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -117,7 +118,7 @@ class TestCutting:
 class TestReading:
     """`read_table`, alone and together with the cutter."""
 
-    @settings(max_examples=800, deadline=None)
+    @settings(max_examples=400, deadline=None)
     @given(wild)
     @example(b'h\n"a\nb\nc\nd\n')
     @example(b'h\n1\n2\n3\n"a\nb\nc"d\n')
@@ -140,18 +141,33 @@ class TestReading:
                 assert found.count == item.records
                 assert numbers == list(range(item.first_record, item.first_record + item.records))
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=600, deadline=None)
     @given(
-        st.lists(st.tuples(*[st.text(alphabet="ab \r'\x0b\té\ufeff#\\", max_size=4)] * 3), max_size=6), st.booleans()
+        st.lists(st.tuples(*[st.text(alphabet="ab \r\"',\n\x0b\té\ufeff#\\", max_size=4)] * 3), max_size=6),
+        st.sampled_from(["\n", "\r\n"]),
+        st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONE]),
     )
-    def test_both_ways_read_alike(self, rows: list[tuple[str, str, str]], crlf: bool) -> None:  # noqa: FBT001
+    def test_both_ways_read_alike(self, rows: list[tuple[str, str, str]], end: str, quoting: Any) -> None:
         """The columnar parser gives what the plain one gives, wherever it is used."""
-        block = "".join(",".join(row) + ("\r\n" if crlf else "\n") for row in rows).encode()
+        if quoting == csv.QUOTE_NONE:
+            block = "".join(",".join(row) + end for row in rows).encode()
+        else:
+            text = io.StringIO(newline="")
+            csv.writer(text, lineterminator=end, quoting=quoting).writerows(rows)
+            block = text.getvalue().encode()
         fast = delimited._sound(block, TABLE, READING, 1 << 20)
         slow = delimited._read_record_by_record(block, TABLE, READING, (1, 1), 1 << 20)
         if fast is not None:
             assert not slow.rejects
+            assert list(slow.frame[LINE]) == list(range(1, fast.height + 1))
             assert fast.to_dict(as_series=False) == slow.frame.drop(RECORD, LINE).to_dict(as_series=False)
+
+    def test_sound_quotes_take_the_fast_way(self) -> None:
+        """Quotes and delimiters within them are no reason to read a table line by line."""
+        block = b'a@example.com,x,"Paris, TX"\r\n"b@example.com","","say ""hi"""\r\n'
+        fast = delimited._sound(block, TABLE, READING, 1 << 20)
+        assert fast is not None
+        assert fast.rows() == [("a@example.com", "Paris, TX"), ("b@example.com", 'say "hi"')]
 
     @settings(max_examples=300, deadline=None)
     @given(
