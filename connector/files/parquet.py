@@ -1,9 +1,11 @@
 """A Parquet file, read a few rows at a time: what it holds, what its chunks are, and the rows of one row group.
 
 A Parquet file is small on purpose: a value that repeats a billion times takes a few bytes of it. So nothing here trusts
-a size the file states about itself. Text columns are read as dictionaries, which repeat nothing; what a batch comes to
-once written out is counted before it is, and the batches are small. Pure but for the file object it is handed: blocking
-reads, so run it in a thread. Arrow is imported where it is used: 40 MB that a process without Parquet does not need.
+a size the file states about itself. Columns whose dictionaries hold long values are read as dictionaries, which repeat
+nothing; what a batch comes to once written out is counted before it is, and the batches are small.
+
+Pure but for the file object it is handed: blocking reads, so run it in a thread. Arrow is imported where it is used:
+40 MB that a process without Parquet does not need.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +36,10 @@ MAX_ROW_GROUPS = 20_000
 MAX_FIXED_BYTES = 16
 """The longest fixed-length value that is read (a decimal): those come without a dictionary, so each row takes it."""
 
-READ_BYTES = 1 << 20
+NARROW_BYTES = 64 << 20
+"""What a batch may take at most without being counted first."""
+
+READ_BYTES = 256 << 10
 """What is held of the stored bytes of each column while it is read."""
 
 _TAIL_BYTES = 8
@@ -175,8 +180,8 @@ def batches(
         if len(set(columns)) < len(columns):
             raise UnreadableParquet("ambiguous")
         unreadable = footer.unreadable(reading)
-        # A dictionary of every text column, so that a value that repeats is held once.
-        opened = _opened(file, metadata=opened.metadata, read_dictionary=columns)
+        if not _is_narrow(file, opened.metadata, row_group, columns):
+            opened = _opened(file, metadata=opened.metadata, read_dictionary=columns)
         rows = opened.iter_batches(BATCH_ROWS, row_groups=[row_group], columns=columns, use_threads=False)
         decoded = 0
         for batch in rows:
@@ -219,8 +224,11 @@ ROWS: "Kind[pa.RecordBatch]" = Kind(lambda batch: batch.num_rows, _part, lambda 
 
 
 def _opened(file: Seekable, **options: Any) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
     from pyarrow.parquet import ParquetFile  # noqa: PLC0415
 
+    # Arrow's own allocator keeps what each of several threads has freed: some 30 MiB more, measured.
+    pa.set_memory_pool(pa.system_memory_pool())
     return ParquetFile(
         file,
         buffer_size=READ_BYTES,
@@ -229,6 +237,28 @@ def _opened(file: Seekable, **options: Any) -> Any:
         thrift_container_size_limit=MAX_FOOTER_BYTES,
         **options,
     )
+
+
+def _is_narrow(file: Seekable, metadata: Any, row_group: int, columns: list[str]) -> bool:
+    """Whether a batch stays small even where each of its rows holds the longest values of the columns' dictionaries.
+
+    What stands in no dictionary takes its bytes in the file. Reading dictionaries as such is safe whatever they hold,
+    but costs five times as much where most values differ: Arrow then builds one of every value of the row group.
+    """
+    opened = _opened(file, metadata=metadata, read_dictionary=columns)
+    first = next(opened.iter_batches(1, row_groups=[row_group], columns=columns, use_threads=False), None)
+    return first is None or sum(map(_longest, first.columns)) * BATCH_ROWS <= NARROW_BYTES
+
+
+def _longest(column: "pa.Array") -> int:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    if isinstance(column, pa.StructArray):
+        return sum(map(_longest, (column.field(number) for number in range(column.type.num_fields))))
+    if isinstance(column, pa.DictionaryArray):
+        return int(pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
+    return MAX_FIXED_BYTES
 
 
 def _check_tail(file: Seekable) -> None:

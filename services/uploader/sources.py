@@ -35,6 +35,7 @@ class DecodedBytes:
     """
 
     resumable = True
+    ended = False
 
     def __init__(
         self,
@@ -129,10 +130,12 @@ class RowGroup:
     """The rows of one row group, what a reading looks at, in batches. After an error it has to be begun again."""
 
     resumable = False
+    ended = False
 
     def __init__(self, file: RangedFile, rows: "Iterator[pa.RecordBatch]", threads: Executor) -> None:
         self._file = file
-        self._rows = rows
+        self._rows: Iterator[pa.RecordBatch] = rows
+        self._ahead: pa.RecordBatch | None = None
         self._threads = threads
 
     @classmethod
@@ -163,8 +166,18 @@ class RowGroup:
             UnreadableParquet: It is damaged.
             LimitViolated: It is more than it may be.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, next, self._rows, None)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read)
 
     def close(self) -> None:
         """A read of the thread that may be at it fails, and its batches go with it."""
         self._file.close()
+        self._rows = iter(())
+        self._ahead = None
+
+    def _read(self) -> "pa.RecordBatch | None":
+        """Reads one batch ahead, to know the last one: what reads a row group holds a megabyte for each column."""
+        rows = self._rows
+        batch = self._ahead if self._ahead is not None else next(rows, None)
+        self._ahead = next(rows, None)
+        self.ended = self._ahead is None
+        return batch

@@ -31,9 +31,11 @@ class Stream(Protocol[Data_co]):
     """Something that is read forwards, piece by piece.
 
     After a `StoreError` that is retryable `next` may be called again where `resumable`; after any other error not.
+    `ended` is set with the last piece where that is known.
     """
 
     resumable: bool
+    ended: bool
 
     async def next(self) -> Data_co | None:
         """The next piece; None at the end."""
@@ -109,7 +111,9 @@ class Streams:
                 continue
             found.used = self._clock()
             if found.tape.place(span) is Place.HERE:
-                return found.tape.take(span)
+                taken: list[Data] = found.tape.take(span)
+                found.asked.set()
+                return taken
             pieces = await self._waited(found, span)
             if pieces is not None:
                 return pieces
@@ -193,10 +197,15 @@ class Streams:
                 one.used = self._clock()
                 self._serve(one)
                 nearest = min(one.waiting.values(), default=None)
-                if self._is_full() and nearest is not None and nearest not in waited_for:
+                # What other streams keep is no reason to wait: theirs goes first.
+                is_full = one.tape.unwanted(one.wanted) > self._budget
+                if is_full and nearest is not None and nearest not in waited_for:
                     waited_for.add(nearest)
                     await self._laggards(one)
                 self._trim()
+                if one.stream.ended and not one.tape.weight and not one.waiting:
+                    self._drop(one)
+                    return
         except StoreError as error:
             if error.retryable and one.stream.resumable:
                 self._fail(one, error)
@@ -208,11 +217,13 @@ class Streams:
             one.reader = None
 
     async def _laggards(self, one: _Open[Any]) -> None:
-        """Waits a moment for somebody to ask for what is about to be forgotten."""
-        one.asked.clear()
+        """Waits a moment for those who ask for what is about to be forgotten."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(one.asked.wait(), self._moment)
-        self._serve(one)
+            async with asyncio.timeout(self._moment):
+                while one.tape.unwanted(one.wanted) > self._budget:
+                    one.asked.clear()
+                    await one.asked.wait()
+                    self._serve(one)
 
     def _serve(self, one: _Open[Any]) -> None:
         """Hands out what is there. Who waits for what somebody else has just taken is sent to look again."""

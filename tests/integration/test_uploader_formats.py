@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -29,7 +30,11 @@ pytest_plugins = ("tests.integration.uploader_fixtures",)
 
 WHO = "formats"
 PEOPLE = 40
-PACKING = {Compression.NONE: bytes, Compression.GZIP: gzip.compress, Compression.ZSTD: zstd.compress}
+PACKING: dict[Compression, Callable[[bytes], bytes]] = {
+    Compression.NONE: bytes,
+    Compression.GZIP: gzip.compress,
+    Compression.ZSTD: zstd.compress,
+}
 
 
 def lines(numbers: range) -> bytes:

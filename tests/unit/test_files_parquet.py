@@ -185,7 +185,7 @@ class TestBombs:
             list(batches(file, 0, reading))
         assert "row_group_bytes" == violated.value.name
         # The first batch alone would take a gigabyte.
-        assert pa.default_memory_pool().max_memory() < 256 << 20
+        assert pa.system_memory_pool().max_memory() < 256 << 20
 
     def test_many_small_rows(self) -> None:
         """The rows of a row group together."""

@@ -22,6 +22,7 @@ class Letters:
 
     def __init__(self, size: int = 7, failures: dict[int, Exception] | None = None) -> None:
         self.resumable = True
+        self.ended = False
         self.at = 0
         self.size = size
         self.failures = {} if failures is None else failures
@@ -61,7 +62,8 @@ class Desk:
 
     async def read(self, span: Span, name: str = "file") -> bytes:
         """The bytes of *span*."""
-        return b"".join(await self.streams.read(name, span, BYTES, self.begin))
+        pieces: list[bytes] = await self.streams.read(name, span, BYTES, self.begin)
+        return b"".join(pieces)
 
 
 @asynccontextmanager
@@ -171,6 +173,26 @@ class TestBounds:
                 await files.read((0, 10), name)
             assert 2 == files.streams.streams
             assert [False, True, True] == [letters.is_open for letters in files.begun]
+
+    async def test_what_another_file_keeps_is_no_reason_to_wait(self) -> None:
+        """A file nobody asks for any more makes room at once; the one that is read does not wait for its laggards."""
+        async with desk(budget=60, size=64, moment=3600) as files:
+            await files.read((0, 10), "old")
+            assert 54 == files.streams.kept
+            async with asyncio.timeout(10):
+                found = await asyncio.gather(files.read((0, 10), "new"), files.read((64, 74), "new"))
+            assert (CONTENT[:10], CONTENT[64:74]) == tuple(found)
+            assert files.streams.kept <= 60
+
+    async def test_laggards_are_waited_for(self) -> None:
+        """Before a file forgets what it passed, who comes a little late is served; one pass is enough."""
+        async with desk(budget=20, moment=3600) as file:
+            ahead = asyncio.create_task(file.read((100, 110)))
+            for _ in range(30):
+                await asyncio.sleep(0)
+            assert not ahead.done()
+            assert CONTENT[:10] == await file.read((0, 10))
+            assert (CONTENT[100:110], 1) == (await ahead, file.streams.opened)
 
     async def test_a_stream_without_chunks_is_forgotten(self) -> None:
         """After the idle time it is closed, and what it kept is gone."""
