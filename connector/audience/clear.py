@@ -113,7 +113,8 @@ def _post_codes(written: pl.Series) -> pl.Series:
 
 
 def _cities(written: pl.Series) -> pl.Series:
-    letters = _WRITTEN.str.replace_all("[^A-Za-z]+", "")
+    # A digit is left to the rule: without its digits a hash would pass for a city.
+    letters = pl.when(~_WRITTEN.str.contains("[0-9]")).then(_WRITTEN.str.replace_all("[^A-Za-z]+", ""))
     found = _repaired(written, "^[A-Za-z]+$", lambda dirty: _if_ascii(dirty, letters))
     return _chosen(found, _WRITTEN.str.to_lowercase(), _IS_SOUND)
 

@@ -19,6 +19,9 @@ from connector.audience.values import NotAnObject, value_at
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r"
+_BEGINNINGS = (b"", b"{", b"\n", b" ", b"\t", b"\r")
+"""With what the columnar parser may begin: it unpacks whatever begins like gzip, zlib or zstd, without any limit."""
+
 _ALL_BUT_SKELETON = bytes(set(range(256)) - set(b'{["\\:\n'))
 _FLESH = b'"\\:'
 _ALL_TEXT = re.compile(rb'(?:\{(?:"":"")*)?\Z')
@@ -39,7 +42,7 @@ def read_ndjson(block: bytes, reading: Reading, *, first_record: int, first_line
     all_text = not has_escape and all(map(_ALL_TEXT.match, _shapes(skeleton)))
     openers = skeleton if all_text else skeleton.translate(None, _FLESH)
     is_safe = all_text or (_is_shallow(openers) and not (has_escape and _SURROGATE.search(block)))
-    if reading.is_tree and is_safe:
+    if reading.is_tree and is_safe and block[:1] in _BEGINNINGS:
         frame = _parsed(block, reading, lines)
         if frame is not None:
             numbers = (

@@ -22,6 +22,10 @@ _REREADING = 4
 # would cost the square of its size; one that is only damaged comes nowhere near.
 
 
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+"""How gzip, zstd and zlib begin. The columnar parser unpacks what begins so, without any limit: a bomb in a chunk."""
+
+
 class DelimitedCutter:
     """The `Cutter` of CSV and TSV. It holds the bytes of the one record whose end it does not know yet."""
 
@@ -152,7 +156,7 @@ def read_table(
 def _sound(block: bytes, table: Table, reading: Reading, max_line: int) -> pl.DataFrame | None:
     """The whole block by the columnar parser; None where it has anything that needs a second look."""
     # The parser would take a byte order mark away. Here it is a character: the file's own was in front of the header.
-    if not block or b"\0" in block or block.startswith(BOM):
+    if not block or b"\0" in block or block.startswith((BOM, *_PACKED)):
         return None
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n")

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import zlib
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -188,6 +190,18 @@ class TestReading:
         assert not found.rejects
         assert list(found.frame[column_of(("email",))]) == [row[0] or None for row in rows]
         assert list(found.frame[column_of(("city",))]) == [row[2] or None for row in rows]
+
+    def test_nothing_is_unpacked(self) -> None:
+        """A chunk that begins like something compressed is bytes like any other: it is no way around the limits."""
+        # Stored, not deflated: zlib's bytes are then lines of a table before they are unpacked and after.
+        packed = (zlib.compress(b"\n".join([b"ann%d@example.com,x,y" % n] * 20), 0) for n in range(1_000))
+        block = next(each for each in packed if each.count(b",") == 40 and not re.search(rb'[\r\0"]', each))
+        found = read_table(block, TABLE, READING, first_record=1, first_line=1)
+        assert found.frame[RECORD].to_list() == list(range(2, 20))
+        assert [(reject.record, reject.reason) for reject in found.rejects] == [
+            (1, RowReason.INVALID_UTF8),
+            (20, RowReason.INVALID_UTF8),
+        ]
 
     def test_each_bad_line_has_its_own_reason(self) -> None:
         """What cannot be read is named by record, line and reason; the line of a long record is its first."""
