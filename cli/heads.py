@@ -8,7 +8,7 @@ from connector.audience.preflight import Part
 from connector.files.decoding import Corrupt, decoder
 from connector.files.formats import MAGIC_BYTES, FileKind, Refusal, contradiction, kind_of, text_contradiction
 from connector.files.limits import LimitViolated
-from connector.files.parquet import UnreadableParquet
+from connector.files.parquet_damage import UnreadableParquet
 from schemas.events import Compression, FileRef, Format
 
 BLOCK = 1 << 18

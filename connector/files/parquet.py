@@ -9,15 +9,16 @@ Pure but for the file object it is handed: blocking reads, so run it in a thread
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from connector.audience.layouts import Path, Reading, column_of
 from connector.audience.records import Records
 from connector.audience.records_parquet import parquet_records
 from connector.files.formats import Refusal
-from connector.files.limits import DEFAULT_LIMITS, Limits, LimitViolated, check
+from connector.files.limits import DEFAULT_LIMITS, Limits, check
+from connector.files.parquet_damage import UnreadableParquet, refusing
+from connector.files.parquet_pages import Seekable, WatchedFile
 from connector.files.tape import Kind
 from schemas.events import MAX_CHUNK_RECORDS, RowRange
 
@@ -46,35 +47,6 @@ _TAIL_BYTES = 8
 _REPEATED_GROUPS = frozenset({"list", "array", "bag", "map", "key_value"})
 _UNREADABLE = "\1"
 """Prefix of a column that tells which cells of another one are not to be read; no place is called so."""
-
-
-class Seekable(Protocol):
-    """A file that is open for reading."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Moves the position of the next read; returns it."""
-        ...
-
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes."""
-        ...
-
-
-class UnreadableParquet(Exception):
-    """Raised where a file is no Parquet file we can read. `reason` is a slug; the text never quotes the file."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(_TEXTS[reason])
-        self.reason = reason
-
-
-_TEXTS = {
-    "not_parquet": "the file does not end like a Parquet file: it was cut off, or is something else",
-    "damaged": "the Parquet file is damaged",
-    "encrypted": "the Parquet file is encrypted",
-    "ambiguous": "the Parquet file has two columns of the same name",
-    "no_such_rows": "the Parquet file has fewer rows or row groups than were planned",
-}
 
 
 @dataclass(frozen=True)
@@ -134,7 +106,7 @@ def read_footer(file: Seekable, limits: Limits = DEFAULT_LIMITS) -> Footer:
         UnreadableParquet: It is not Parquet, damaged, or encrypted.
         LimitViolated: It has more columns, rows or row groups than a file may have, or a longer footer.
     """
-    with _refusing():
+    with refusing():
         _check_tail(file)
         return _footer(_opened(file).metadata, limits)
 
@@ -170,8 +142,9 @@ def batches(
         UnreadableParquet: It cannot be read.
         LimitViolated: It is more than a row group may be; nothing of the excess was handed out.
     """
-    with _refusing():
+    with refusing():
         _check_tail(file)
+        file = watched = WatchedFile(file)
         opened = _opened(file)
         footer = _footer(opened.metadata, limits)
         if row_group >= len(footer.row_groups):
@@ -179,6 +152,7 @@ def batches(
         columns = list(footer.columns(reading))
         if len(set(columns)) < len(columns):
             raise UnreadableParquet("ambiguous")
+        watched.watch(opened.metadata.row_group(row_group), columns)
         unreadable = footer.unreadable(reading)
         if not _is_narrow(file, opened.metadata, row_group, columns):
             opened = _opened(file, metadata=opened.metadata, read_dictionary=columns)
@@ -404,16 +378,3 @@ def _is_known(kind: Any) -> bool:
 
 def _marker(path: Path) -> str:
     return _UNREADABLE + column_of(path)
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Arrow's errors as ours. Its texts quote what they met, so they go nowhere."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    try:
-        yield
-    except (UnreadableParquet, LimitViolated):
-        raise
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UnreadableParquet("encrypted" if "ncrypt" in str(error) else "damaged") from None

@@ -12,7 +12,7 @@ from connector.files.cutting import Checkpoint, Chunk, Item, TooLong
 from connector.files.decoding import Corrupt
 from connector.files.formats import FileKind, Refusal
 from connector.files.limits import LimitViolated
-from connector.files.parquet import UnreadableParquet
+from connector.files.parquet_damage import UnreadableParquet
 from connector.objects.errors import StoreError
 from connector.objects.store import ObjectInfo, unquoted
 from schemas.events import (

@@ -15,7 +15,7 @@ from connector.files.cutting import Checkpoint, Item
 from connector.files.decoding import Corrupt
 from connector.files.formats import Refusal
 from connector.files.limits import DEFAULT_LIMITS, Limits, LimitViolated
-from connector.files.parquet import UnreadableParquet
+from connector.files.parquet_damage import UnreadableParquet
 from connector.objects.errors import StoreError
 from connector.objects.store import ObjectStore
 from connector.objects.stores import Stores

@@ -19,7 +19,8 @@ from connector.audience.records_ndjson import read_ndjson
 from connector.files.decoding import Corrupt
 from connector.files.delimited import read_table
 from connector.files.limits import DEFAULT_LIMITS, Limits, LimitViolated
-from connector.files.parquet import ROWS, UnreadableParquet, frame_records
+from connector.files.parquet import ROWS, frame_records
+from connector.files.parquet_damage import UnreadableParquet
 from connector.files.tape import BYTES
 from connector.objects.errors import StoreError
 from connector.objects.store import MAX_RANGE_BYTES

@@ -14,15 +14,8 @@ from hypothesis import strategies as st
 
 from connector.audience.layouts import reading_of
 from connector.files.limits import Limits, LimitViolated
-from connector.files.parquet import (
-    BATCH_ROWS,
-    UnreadableParquet,
-    batches,
-    frame_records,
-    read_footer,
-    refusal,
-    row_ranges,
-)
+from connector.files.parquet import BATCH_ROWS, batches, frame_records, read_footer, refusal, row_ranges
+from connector.files.parquet_damage import UnreadableParquet
 from schemas.events import Layout
 from schemas.match_keys import ColumnMapping
 
