@@ -8,7 +8,7 @@ Pure but for the file object it is handed: blocking reads, so run it in a thread
 40 MB that a process without Parquet does not need.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,16 +99,21 @@ def _is_within(leaf: Path, path: Path) -> bool:
     return leaf[:shorter] == path[:shorter]
 
 
-def read_footer(file: Seekable, limits: Limits = DEFAULT_LIMITS) -> Footer:
-    """Reads what the file says it holds, against the limits.
+def read_footer(file: Seekable, limits: Limits = DEFAULT_LIMITS, reading: Reading | None = None) -> Footer:
+    """Reads what the file says it holds, against the limits; with *reading*, also how much of it would be read.
 
     Raises:
         UnreadableParquet: It is not Parquet, damaged, or encrypted.
-        LimitViolated: It has more columns, rows or row groups than a file may have, or a longer footer.
+        LimitViolated: It has more columns, rows or row groups than a file may have, a longer footer, or a row group
+            that says itself that it is too large.
     """
     with refusing():
         _check_tail(file)
-        return _footer(_opened(file).metadata, limits)
+        metadata = _opened(file).metadata
+        footer = _footer(metadata, limits)
+        if reading is not None:
+            _check_row_groups(metadata, footer.columns(reading), limits)
+        return footer
 
 
 def refusal(footer: Footer, reading: Reading) -> Refusal | None:
@@ -270,6 +275,17 @@ def _footer(metadata: Any, limits: Limits) -> Footer:
             unusable.add(leaf)
         leaves.append(leaf)
     return Footer(counts, tuple(leaves), frozenset(unusable))
+
+
+def _check_row_groups(metadata: Any, columns: Collection[str], limits: Limits) -> None:
+    """Refuses early what its own footer gives away; values that repeat, and lies, are counted when they are read."""
+    for number in range(metadata.num_row_groups):
+        row_group = metadata.row_group(number)
+        if row_group.total_byte_size <= limits.row_group:
+            continue
+        parts = (row_group.column(each) for each in range(row_group.num_columns))
+        stated = sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
+        check("row_group_bytes", limits.row_group, stated)
 
 
 def _list_of(leaf: Path) -> Path:

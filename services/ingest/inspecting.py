@@ -56,8 +56,9 @@ async def inspect(
         return contradicted
     if kind.format is Format.PARQUET:
         opened = await open_ranged(store, file.key, info.etag, seconds=FOOTER_SECONDS)
-        footer = await asyncio.to_thread(read_footer, opened, limits)
-        return refusal(footer, reading_of(event.layout, event.mapping)) or Inspected(kind)
+        reading = reading_of(event.layout, event.mapping)
+        footer = await asyncio.to_thread(read_footer, opened, limits, reading)
+        return refusal(footer, reading) or Inspected(kind)
     return await asyncio.to_thread(_of_text, event, kind, head, is_whole=len(head) == info.size)
 
 
