@@ -5,6 +5,7 @@ bytes were split into blocks, nor on restarts: a cutter made from another one's 
 there hands out exactly what that one would have handed out next.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +17,9 @@ MAX_CHUNK_BYTES = 8 << 20
 
 BOM = b"\xef\xbb\xbf"
 BLANK = b" \t\r"
+MAX_BLANK = 64
+BLANK_LINES = re.compile(rb"(?:[ \t\r]{0,%d}+\n)++" % MAX_BLANK)
+"""Blank lines at once, such as are not long: a file of nothing else must not cost a step for each."""
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,11 @@ class _Compressed(Decoder):
             check("compression_ratio", self._limits.ratio, self.decoded // max(self.compressed, 1))
         return piece
 
+    def _closed(self) -> None:
+        self._is_open = False
+        self._members += 1
+        check("compressed_members", self._limits.members, self._members)
+
     def _failed(self) -> Corrupt:
         return Corrupt("damaged", self.compressed)
 
@@ -133,8 +138,8 @@ class _Gzip(_Compressed):
             if piece:
                 yield self._counted(piece)
             if self._member.eof:
-                data, self._is_open = self._member.unused_data, False
-                self._members += 1
+                data = self._member.unused_data
+                self._closed()
             else:
                 data = self._member.unconsumed_tail
 
@@ -173,8 +178,8 @@ class _Zstd(_Compressed):
             yield from self._pieces(data)
             if not self._frame.eof:
                 return
-            data, self._is_open = self._frame.unused_data, False
-            self._members += 1
+            data = self._frame.unused_data
+            self._closed()
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
         """What *data* decodes to within the open frame."""

@@ -11,7 +11,18 @@ import polars as pl
 from connector.audience.layouts import Reading
 from connector.audience.reasons import RowReason
 from connector.audience.records import LINE, RECORD, Records, RowReject, table_records
-from connector.files.cutting import BLANK, BOM, MAX_CHUNK_BYTES, MAX_LINE_BYTES, START, Checkpoint, Item, OpenChunk
+from connector.files.cutting import (
+    BLANK,
+    BLANK_LINES,
+    BOM,
+    MAX_BLANK,
+    MAX_CHUNK_BYTES,
+    MAX_LINE_BYTES,
+    START,
+    Checkpoint,
+    Item,
+    OpenChunk,
+)
 from connector.files.lexing import Lexer, Skipped, Span
 from connector.files.limits import LimitViolated
 from schemas.events import MAX_CHUNK_RECORDS, Table
@@ -94,6 +105,10 @@ class DelimitedCutter:
         at = 0
         add = self._open.add
         while (newline := data.find(b"\n", at)) >= 0:
+            if data[at] <= 0x20 and self._max_line > MAX_BLANK and (blank := BLANK_LINES.match(data, at)):
+                self._open.lines += data.count(b"\n", at, blank.end())
+                at = blank.end()
+                continue
             if newline > at and (data[at] > 0x20 or newline - at > self._max_line or data[at:newline].strip(BLANK)):
                 add(base + at, base + newline, base + newline + 1)
             else:

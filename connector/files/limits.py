@@ -16,13 +16,14 @@ MAX_COLUMNS = 256
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes, but for `ratio`, `columns` and `rows`.
+    """Bytes, but for `ratio`, `members`, `columns` and `rows`.
 
     Attributes:
         compressed: The longest compressed file.
         decoded: The longest file once decoded, plain files included.
         ratio: Decoded bytes per compressed byte, looked at once `ratio_from` bytes were decoded.
         window: What a zstd frame may ask its decoder to hold (RFC 8878 recommends to support 8 MiB).
+        members: Members (gzip) or frames (zstd) of a compressed file; each costs some microseconds, empty ones too.
         line: The longest record of a line-separated file.
         columns: Columns of a table.
         rows: Records of a file.
@@ -34,6 +35,7 @@ class Limits:
     ratio: int = 200
     ratio_from: int = 10 * MIB
     window: int = 8 * MIB
+    members: int = 2_000_000
     line: int = MAX_LINE_BYTES
     columns: int = MAX_COLUMNS
     rows: int = 500_000_000

@@ -7,6 +7,7 @@ in no range either: it is told as `TooLong`, so that no reader has to hold it.
 
 from connector.files.cutting import (
     BLANK,
+    BLANK_LINES,
     BOM,
     MAX_CHUNK_BYTES,
     MAX_LINE_BYTES,
@@ -48,6 +49,11 @@ class NdjsonCutter:
         base, at, size = self._position, 0, len(block)
         self._position += size
         while at < size:
+            if self._line_is_blank and block[at] <= 0x20 and (blank := BLANK_LINES.match(block, at)):
+                self._open.lines += block.count(b"\n", at, blank.end())
+                at = blank.end()
+                self._line_start = base + at
+                continue
             newline = block.find(b"\n", at)
             end = newline if newline >= 0 else size
             # A record starts with `{`: only a line that starts with white space needs the second, slower look.

@@ -33,7 +33,11 @@ class Section(BaseModel):
 
 
 class FileLimits(Section):
-    """What a file may be before it is refused, in bytes but for `ratio`, `rows`; the same for planner and uploader."""
+    """What a file may be before it is refused, in bytes but for `ratio` and `rows`.
+
+    Ingest and uploader need the same: what one plans the other has to read. The longest record, the nesting within it
+    and the columns of a table are no settings, since both halves must agree on them for files planned long ago.
+    """
 
     compressed: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.compressed
     decoded: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.decoded

@@ -45,7 +45,8 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         timeout = aiohttp.ClientTimeout(total=settings.auth.timeout, connect=5)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
 
-        reader = await stack.enter_async_context(ChunkReader(stores, workers, telemetry, settings.reading))
+        limits = settings.files.limits
+        reader = await stack.enter_async_context(ChunkReader(stores, workers, telemetry, settings.reading, limits))
         governor = Governor()
         patient = PatientProducer(producer, telemetry, chance)
         prefix = settings.kafka.topic_prefix

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from connector.objects.config import StoreConfigs
 from connector.runtime.settings import (
+    FileLimits,
     GraphSettings,
     IdentitySettings,
     KafkaSettings,
@@ -63,4 +64,5 @@ class UploaderSettings(ServiceSettings):
     stores: StoreConfigs = Field(default_factory=dict)
     upload: UploadSettings = UploadSettings()
     reading: ReadingSettings = ReadingSettings()
+    files: FileLimits = FileLimits()
     retry: RetrySettings = RetrySettings()

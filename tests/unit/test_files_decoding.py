@@ -69,6 +69,13 @@ class TestBombs:
         with pytest.raises(LimitViolated, match="compressed_bytes is 5"):
             pieces_of(compression, PACKERS[compression](b"hello"), Limits(compressed=5))
 
+    def test_members_have_a_limit(self, compression: Compression) -> None:
+        """A file of nothing but empty members costs time and has no bytes to be counted."""
+        packed = PACKERS[compression](b"") * 101
+        with pytest.raises(LimitViolated, match="compressed_members is 100"):
+            pieces_of(compression, packed, Limits(members=100))
+        assert not pieces_of(compression, packed, Limits(members=101))
+
 
 @pytest.mark.parametrize("compression", PACKED)
 class TestDamage:
