@@ -1,8 +1,9 @@
 """`python -m bench.big_file [--gib N] [KIND...]`: a file larger than memory, through what ingest and the uploader do.
 
 Each half runs in a process of its own, over the same generated file: ingest cuts it into chunks, the uploader's reader
-prepares them, 16 at once on two workers. Told are the peak of the resident memory, above what the process holds idle
-with everything imported, how it grew over the second half of the file, and the passes over what is compressed.
+prepares them on two workers, 16 at once by default, whose bodies stay until the next ones are there. Told are the peak
+of the resident memory, above what the process holds idle with everything imported, how it grew over the second half of
+the file, and the passes over what is compressed.
 """
 
 import argparse
@@ -47,11 +48,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.big_file", description="A file larger than memory.")
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; all of them by default")
     parser.add_argument("--gib", type=float, default=0.2, help="decoded size of each file")
+    parser.add_argument("--at-once", type=int, default=CONCURRENCY, help="chunks that are in memory at the same time")
     parser.add_argument("--step", nargs=3, metavar=("STEP", "FILE", "PLAN"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
         step, file, plan = arguments.step
-        print(json.dumps(asyncio.run(_STEPS[step](Path(file), Path(plan)))))
+        print(json.dumps(asyncio.run(_STEPS[step](Path(file), Path(plan), arguments.at_once))))
         return
     print(f"{'file':<12} {'half':<9} {'idle':>6} {'peak':>6} {'above':>6} {'2nd half':>9}  MiB {'seconds':>9} told")
     for kind in arguments.kinds or KINDS:
@@ -59,11 +61,11 @@ def main() -> None:
             path = Path(folder) / f"people.{kind}"
             _generate(path, int(arguments.gib * GIB))
             for step in _STEPS:
-                _report(kind, step, _in_own_process(step, path, Path(folder) / "plan"))
+                _report(kind, step, _in_own_process(step, path, Path(folder) / "plan", arguments.at_once))
 
 
-def _in_own_process(step: str, path: Path, plan: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.big_file", "--step", step, str(path), str(plan)]
+def _in_own_process(step: str, path: Path, plan: Path, at_once: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.big_file", "--at-once", str(at_once), "--step", step, str(path), str(plan)]
     # As the image runs them: see its environment.
     environment = os.environ | {"POLARS_MAX_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
     found = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)  # noqa: S603 - ourselves
@@ -158,7 +160,7 @@ def _resident() -> float:
     return pages * resource.getpagesize() / MIB
 
 
-async def _ingest(path: Path, plan: Path) -> dict[str, object]:
+async def _ingest(path: Path, plan: Path, _: int) -> dict[str, object]:
     """Cuts the file; writes its chunks down for the other half."""
     from connector.files.cutting import START, Chunk  # noqa: PLC0415
     from connector.files.formats import FileKind, kind_of  # noqa: PLC0415
@@ -209,7 +211,7 @@ async def _ingest(path: Path, plan: Path) -> dict[str, object]:
     return memory.figures(started, f"{records:,} records in {count:,} chunks")
 
 
-async def _uploader(path: Path, plan: Path) -> dict[str, object]:
+async def _uploader(path: Path, plan: Path, at_once: int) -> dict[str, object]:
     """Prepares every chunk; what would be sent is counted and thrown away."""
     import pyarrow.parquet  # noqa: F401, PLC0415 - idle is with everything imported
 
@@ -236,7 +238,7 @@ async def _uploader(path: Path, plan: Path) -> dict[str, object]:
                     most_kept = max(most_kept, reader.streams.kept)
                     memory.sample()
 
-            await asyncio.gather(*(one_after_another() for _ in range(CONCURRENCY)))
+            await asyncio.gather(*(one_after_another() for _ in range(at_once)))
             told = f"{sent:,} people, {reader.streams.opened} passes, {most_kept / MIB:.0f} MiB kept"
             return memory.figures(started, told)
 
