@@ -18,6 +18,7 @@ from connector.audience.records_parquet import parquet_records
 from connector.files.formats import Refusal
 from connector.files.limits import DEFAULT_LIMITS, Limits, check
 from connector.files.parquet_damage import UnreadableParquet, refusing
+from connector.files.parquet_footer import MAX_ELEMENTS, MAX_FOOTER_BYTES, check_footer
 from connector.files.parquet_pages import Seekable, WatchedFile
 from connector.files.tape import Kind
 from schemas.events import MAX_CHUNK_RECORDS, RowRange
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1_024
 """Rows that are read at once: 1,024 of the longest value a dictionary page holds is what a bomb gets as far as."""
-
-MAX_FOOTER_BYTES = 16 << 20
-"""The longest description of a file: 256 columns in some hundreds of row groups. Parsed, it takes a few times that."""
-
-MAX_ROW_GROUPS = 20_000
-"""Row groups of a file."""
 
 MAX_FIXED_BYTES = 16
 """The longest fixed-length value that is read (a decimal): those come without a dictionary, so each row takes it."""
@@ -213,7 +208,7 @@ def _opened(file: Seekable, **options: Any) -> Any:
         buffer_size=READ_BYTES,
         pre_buffer=False,
         thrift_string_size_limit=MAX_FOOTER_BYTES,
-        thrift_container_size_limit=MAX_FOOTER_BYTES,
+        thrift_container_size_limit=MAX_ELEMENTS,
         **options,
     )
 
@@ -241,7 +236,7 @@ def _longest(column: "pa.Array") -> int:
 
 
 def _check_tail(file: Seekable) -> None:
-    """Looks at the end of the file before anybody parses it: its last bytes are the footer's length and a magic."""
+    """Looks at the end of the file before Arrow does: the footer, its length and a magic."""
     size = file.seek(0, 2)
     if size < _TAIL_BYTES:
         raise UnreadableParquet("not_parquet")
@@ -251,14 +246,18 @@ def _check_tail(file: Seekable) -> None:
         raise UnreadableParquet("encrypted")
     if tail[4:] != b"PAR1":
         raise UnreadableParquet("not_parquet")
-    check("parquet_footer_bytes", MAX_FOOTER_BYTES, int.from_bytes(tail[:4], "little"))
+    length = int.from_bytes(tail[:4], "little")
+    check("parquet_footer_bytes", MAX_FOOTER_BYTES, length)
+    if length > size - _TAIL_BYTES:
+        raise UnreadableParquet("damaged")
+    file.seek(size - _TAIL_BYTES - length)
+    check_footer(file.read(length))
     file.seek(0)
 
 
 def _footer(metadata: Any, limits: Limits) -> Footer:
     check("columns", limits.columns, metadata.num_columns)
     check("rows", limits.rows, metadata.num_rows)
-    check("row_groups", MAX_ROW_GROUPS, metadata.num_row_groups)
     counts = tuple(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
     if any(count < 0 for count in counts) or sum(counts) != metadata.num_rows:
         raise UnreadableParquet("damaged")

@@ -4,7 +4,7 @@ Arrow decompresses a page whole, as large as its header says: a file of 20 KB ta
 it can be counted. The footer's own sizes are no help, since nobody holds them against the pages. So the file object
 Arrow reads from follows the pages by their headers as their bytes come by; nothing is read twice for it.
 
-Source: Apache Parquet, parquet.thrift (`PageHeader`), and the Thrift compact protocol. Pure but for the file.
+Source: Apache Parquet, parquet.thrift (`PageHeader`). Pure but for the file.
 """
 
 from collections.abc import Collection
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from connector.files.limits import check
 from connector.files.parquet_damage import UnreadableParquet
+from connector.files.thrift import Compact
 
 MAX_PAGE_BYTES = 64 << 20
 """What the largest pages of all columns that are read may come to. Writers make pages of 1 MiB, DuckDB one for each
@@ -22,7 +23,6 @@ MAX_HEADER_BYTES = 1 << 20
 """The longest page header; it may hold the smallest and the largest value of the page."""
 
 _DICTIONARY_PAGE = 2
-_MAX_NESTING = 8
 
 
 class Seekable(Protocol):
@@ -58,7 +58,7 @@ def page_header(data: bytes) -> PageHeader:
         CutShort: It does not end within *data*.
         UnreadableParquet: It is none.
     """
-    thrift = _Compact(data)
+    thrift = Compact(data)
     try:
         fields = thrift.integers()
     except IndexError:
@@ -67,83 +67,6 @@ def page_header(data: bytes) -> PageHeader:
     if min(kind, size, stored) < 0:
         raise UnreadableParquet("damaged")
     return PageHeader(thrift.at, size, stored, is_dictionary=kind == _DICTIONARY_PAGE)
-
-
-class _Compact:
-    """Reads a struct of Thrift's compact protocol. `at` is where reading goes on; IndexError: the data is too short."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.at = 0
-
-    def integers(self) -> dict[int, int]:
-        """The struct's own 32-bit integers by field number; everything else is passed over."""
-        found: dict[int, int] = {}
-        number = 0
-        while kind := self._byte():
-            number = number + (kind >> 4) if kind >> 4 else self._signed()
-            if kind & 0x0F == _I32:
-                found[number] = self._signed()
-            else:
-                self._skip(kind & 0x0F, _MAX_NESTING)
-        return found
-
-    def _skip(self, kind: int, nesting: int) -> None:
-        if nesting == 0:
-            raise UnreadableParquet("damaged")
-        if kind in _FIXED:
-            self._pass(_FIXED[kind])
-        elif kind in _VARINTS:
-            self._varint()
-        elif kind == _BINARY:
-            self._pass(self._varint())
-        elif kind in _LISTS:
-            self._skip_list(nesting)
-        elif kind == _STRUCT:
-            while inner := self._byte():
-                if not inner >> 4:
-                    self._varint()
-                self._skip(inner & 0x0F, nesting - 1)
-        else:
-            raise UnreadableParquet("damaged")
-
-    def _skip_list(self, nesting: int) -> None:
-        head = self._byte()
-        kind = head & 0x0F
-        for _ in range(head >> 4 if head >> 4 < 0x0F else self._varint()):
-            # In a list a truth value takes a byte, as a field it is in the field's type.
-            self._skip(_I8 if kind in _BOOLEANS else kind, nesting - 1)
-
-    def _byte(self) -> int:
-        byte = self._data[self.at]
-        self.at += 1
-        return byte
-
-    def _pass(self, size: int) -> None:
-        self.at += size
-        if self.at > len(self._data):
-            raise IndexError
-
-    def _varint(self) -> int:
-        value = shift = 0
-        while shift < 64:
-            byte = self._byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-        raise UnreadableParquet("damaged")
-
-    def _signed(self) -> int:
-        value = self._varint() & 0xFFFF_FFFF
-        return (value >> 1) ^ -(value & 1)
-
-
-_BOOLEANS = (1, 2)
-_I8, _I32, _BINARY, _STRUCT = 3, 5, 8, 12
-_FIXED = {1: 0, 2: 0, _I8: 1, 7: 8}
-_VARINTS = (4, _I32, 6)
-_LISTS = (9, 10)
 
 
 class _Column:
