@@ -18,6 +18,7 @@ from connector.runtime.process import supervise
 from connector.runtime.web import Health, application, serving
 from connector.telemetry import Telemetry
 from services.uploader.dead import DeadLetters
+from services.uploader.delaying import Delays
 from services.uploader.deliver import Deliverer
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
@@ -62,6 +63,7 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             uploads=uploads,
             governor=governor,
             settler=settler,
+            delays=Delays(patient, prefix, telemetry),
             telemetry=telemetry,
             workers=workers,
             bounds=settings.upload,

@@ -1,9 +1,10 @@
 """★ What happens to one chunk. `Deliverer.handle` is the story of the uploader; everything else is its sentences.
 
-    decode → (govern) → lease → read → prepare → call → decide → settle
+    decode → (govern) → lease → read → prepare → call → decide → settle, or go on later from a delay topic
 
-An offset completes only after the chunk's outcome, or its dead letter, was acknowledged by Kafka. A crash anywhere
-before that reads the chunk again; sending it again changes nothing, because membership is a set.
+An offset completes only after the chunk's outcome, its dead letter or its copy in a delay topic was acknowledged by
+Kafka. A crash anywhere before that reads the chunk again; sending it again changes nothing, because membership is a
+set.
 """
 
 import asyncio
@@ -17,18 +18,21 @@ from typing import assert_never
 from connector.audience.prepare import Prepared, prepare
 from connector.graph.protocol import Credentials
 from connector.kafka.events import PoisonEvent, decode
+from connector.kafka.headers import past
 from connector.kafka.record import Record
 from connector.objects.errors import StoreError
 from connector.objects.stores import Stores
 from connector.telemetry import Telemetry
 from schemas.events import ChunkReady
 from schemas.registry import CHUNK_READY
-from services.uploader.endings import Again, Arrived, Attempt, Ending, Lost, NeedsPerson, Paused
+from services.uploader.delaying import Delays
+from services.uploader.endings import Again, Arrived, Attempt, Ending, Lost, NeedsPerson, Paused, Postponed
 from services.uploader.facts import ChunkRetried
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
-from services.uploader.patience import Patience
-from services.uploader.retrying import GiveUp, TryAgain
+from services.uploader.patience import THROTTLED, Patience, kind_of
+from services.uploader.retrying import GiveUp, InMemory, ToTier, for_pause
+from services.uploader.room import WaitingRoom
 from services.uploader.settings import RetrySettings, UploadSettings
 from services.uploader.settle import Settler
 from services.uploader.stopping import pause, unless_stopping
@@ -52,6 +56,7 @@ class Deliverer:
         uploads: Uploads,
         governor: Governor,
         settler: Settler,
+        delays: Delays,
         telemetry: Telemetry,
         workers: Executor,
         bounds: UploadSettings,
@@ -59,20 +64,24 @@ class Deliverer:
         stop: asyncio.Event,
         chance: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._leases = leases
         self._stores = stores
         self._uploads = uploads
         self._governor = governor
         self._settler = settler
+        self._delays = delays
         self._telemetry = telemetry
         self._workers = workers
         self._desks = asyncio.Semaphore(bounds.concurrency + bounds.workers)
         self._calls = asyncio.Semaphore(bounds.concurrency)
-        self._retry = retry
+        self._policy = retry.policy()
+        self._room = WaitingRoom(retry.waiting)
         self._stop = stop
         self._chance = chance
         self._clock = clock
+        self._now = now
 
     async def handle(self, record: Record) -> None:
         """Returns when the record is done with for good.
@@ -86,48 +95,62 @@ class Deliverer:
         except PoisonEvent as error:
             await self._settler.poison(record, error)
             return
-        ending, attempts = await self._deliver(chunk)
+        patience = Patience(self._policy, past(record.headers))
+        ending = await self._deliver(chunk, patience)
         match ending:
             case Arrived():
-                await self._settler.arrived(record, chunk, ending, attempts, self._clock() - started)
+                await self._settler.arrived(record, chunk, ending, patience.attempt, self._clock() - started)
             case NeedsPerson():
-                await self._settler.waits(record, chunk, ending, attempts)
+                await self._settler.waits(record, chunk, ending, patience.attempt)
             case Lost():
-                await self._settler.lost(record, chunk, ending, attempts)
+                await self._settler.lost(record, chunk, ending, patience.attempt)
+            case Postponed():
+                await self._delays.postpone(record, chunk, ending)
             case _:
                 assert_never(ending)
 
-    async def _deliver(self, chunk: ChunkReady) -> tuple[Ending, int]:
-        """Attempts until one ends for good or patience is spent; the ending and the number of attempts."""
-        patience = Patience(self._retry)
+    async def _deliver(self, chunk: ChunkReady, patience: Patience) -> Ending | Postponed:
+        """Attempts until one ends for good, or the next one is too far away to be waited for here."""
         calls = 0
         while True:
-            result = await self._attempt(chunk, patience.attempt)
-            calls += result.calls
+            result = await self._admitted(chunk, patience) or await self._attempt(chunk, patience.attempt)
             match result:
+                case Postponed():
+                    return result
                 case Arrived() | NeedsPerson() | Lost():
-                    return replace(result, calls=calls), patience.attempt
+                    return replace(result, calls=calls + result.calls)
                 case Paused():
-                    exhausted = patience.throttled(self._clock())
-                    if exhausted is not None:
-                        return replace(exhausted, calls=calls), patience.attempt
+                    calls += result.calls
                 case Again():
-                    exhausted = await self._waited(chunk, result, patience)
-                    if exhausted is not None:
-                        return replace(exhausted, calls=calls), patience.attempt
-                    patience.attempt += 1
+                    calls += result.calls
+                    end = await self._waited(chunk, result, patience)
+                    if end is not None:
+                        return replace(end, calls=calls) if isinstance(end, Lost) else end
                 case _:
                     assert_never(result)
 
-    async def _waited(self, chunk: ChunkReady, failed: Again, patience: Patience) -> Lost | None:
-        """Waits before the next attempt; the end when there is none."""
-        decision = patience.failed(failed, self._clock(), self._chance())
+    async def _admitted(self, chunk: ChunkReady, patience: Patience) -> Postponed | None:
+        """Waits until the chunk's account may be called, holding nothing but a seat in the account's waiting room."""
+        account = chunk.ad_account_id
+        while (seconds := self._governor.admit(account, self._clock())) > 0:
+            pause_for = self._governor.paused(account, self._clock())
+            decision = for_pause(self._policy, pause_for, self._now(), room=self._room.has_room(account))
+            if pause_for > 0 and isinstance(decision, ToTier):
+                return _postponed(decision, patience, THROTTLED, THROTTLED, f"not to be called for {pause_for:.0f} s")
+            with self._room.seat(account):
+                await pause(self._stop, seconds)
+        return None
+
+    async def _waited(self, chunk: ChunkReady, failed: Again, patience: Patience) -> Lost | Postponed | None:
+        """Waits before the next attempt if that is soon; where the chunk goes if not."""
+        decision = patience.failed(failed, self._now(), self._chance())
         match decision:
             case GiveUp(why):
-                kind = "unknown" if failed.unknown else "transient"
-                return Lost(failed.reason, failed.code, f"{failed.message} ({why})", kind=kind)
-            case TryAgain(seconds):
-                self._telemetry.emit(ChunkRetried(chunk.chunk_id, failed.reason, patience.attempt, round(seconds, 2)))
+                return Lost(failed.reason, failed.code, f"{failed.message} ({why})", kind=kind_of(failed))
+            case ToTier():
+                return _postponed(decision, patience, kind_of(failed), failed.code, failed.message)
+            case InMemory(seconds):
+                self._telemetry.emit(ChunkRetried(chunk.chunk_id, failed.reason, patience.spent, round(seconds, 2)))
                 await pause(self._stop, seconds)
                 return None
             case _:
@@ -135,29 +158,23 @@ class Deliverer:
 
     async def _attempt(self, chunk: ChunkReady, attempt: int) -> Attempt:
         """One attempt. A desk is taken only once the account may be called: who waits holds nobody up."""
-        while True:
-            await self._governed(chunk.ad_account_id)
-            async with self._desks:
+        async with self._desks:
+            await unless_stopping(self._stop)
+            credentials = await self._leases.take(chunk)
+            if not isinstance(credentials, Credentials):
+                return credentials
+            prepared = await self._prepared(chunk)
+            if not isinstance(prepared, Prepared):
+                return prepared
+            async with self._calls:
                 await unless_stopping(self._stop)
-                credentials = await self._leases.take(chunk)
-                if not isinstance(credentials, Credentials):
-                    return credentials
-                prepared = await self._prepared(chunk)
-                if not isinstance(prepared, Prepared):
-                    return prepared
-                async with self._calls:
-                    await unless_stopping(self._stop)
-                    if self._governor.paused(chunk.ad_account_id, self._clock()) > 0:
-                        continue  # throttled meanwhile: give the desk back and wait outside
-                    result = await self._uploads.send(chunk, prepared, credentials, attempt)
-            if isinstance(result, NeedsPerson):
-                self._leases.forget(chunk)
-            return result
-
-    async def _governed(self, account: str) -> None:
-        """Waits until *account* may be called, holding nothing."""
-        while (seconds := self._governor.admit(account, self._clock())) > 0:
-            await pause(self._stop, seconds)
+                paused = self._governor.paused(chunk.ad_account_id, self._clock())
+                if paused > 0:
+                    return Paused(paused)  # throttled meanwhile: give the desk back and wait outside
+                result = await self._uploads.send(chunk, prepared, credentials, attempt)
+        if isinstance(result, NeedsPerson):
+            self._leases.forget(chunk)
+        return result
 
     async def _prepared(self, chunk: ChunkReady) -> Prepared | Again | Lost:
         """The chunk's rows, if the range still holds exactly what was planned; otherwise nothing of it leaves."""
@@ -190,3 +207,15 @@ class Deliverer:
             return Lost(error.code, error.code, str(error))
         except ValueError as error:
             return Lost("range_refused", "range", str(error))
+
+
+def _postponed(decision: ToTier, patience: Patience, kind: str, code: str, message: str) -> Postponed:
+    return Postponed(
+        tier=decision.tier.name,
+        due_at=decision.due_at,
+        kind=kind,
+        code=code,
+        message=message,
+        attempts=patience.spent,
+        first_failure_at=patience.first_failure_at,
+    )

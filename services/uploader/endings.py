@@ -57,10 +57,26 @@ class Again:
 
 @dataclass(frozen=True)
 class Paused:
-    """Meta asked for a pause, which the governor knows of: try again after it; no attempt is spent."""
+    """The account is not to be called for `seconds`, which the governor knows of; no attempt is spent."""
 
     seconds: float
     calls: int = 0
+
+
+@dataclass(frozen=True)
+class Postponed:
+    """It goes on from the delay topic `tier`, not before `due_at`; what is written there tells the rest.
+
+    `attempts` have failed so far, the first at `first_failure_at`; times are epoch seconds.
+    """
+
+    tier: str
+    due_at: float
+    kind: str
+    code: str
+    message: str
+    attempts: int
+    first_failure_at: float | None
 
 
 Attempt = Arrived | NeedsPerson | Lost | Again | Paused

@@ -62,7 +62,7 @@ class ChunkDied(Fact):
 
 @dataclass(frozen=True)
 class ChunkRetried(Fact):
-    """An attempt failed and another one follows."""
+    """An attempt failed and another one follows at once, in memory."""
 
     name: ClassVar[str] = "chunk.retried"
     level: ClassVar[int] = logging.WARNING
@@ -72,6 +72,23 @@ class ChunkRetried(Fact):
     chunk: str
     reason: str
     attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ChunkPostponed(Fact):
+    """A chunk goes on later, from a delay topic."""
+
+    name: ClassVar[str] = "chunk.postponed"
+    level: ClassVar[int] = logging.WARNING
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("fbc_uploader_postponed_total", "chunks put into a delay topic", labels=("tier", "kind")),
+    )
+    chunk: str
+    tier: str
+    kind: str
+    code: str
+    attempts: int
     seconds: float
 
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from connector.kafka.topics import CHUNK_RETRIES
 from connector.objects.config import StoreConfigs
 from connector.runtime.settings import (
     GraphSettings,
@@ -13,6 +14,7 @@ from connector.runtime.settings import (
     Section,
     ServiceSettings,
 )
+from services.uploader.retrying import RetryPolicy, Tier
 
 
 class AuthSettings(Section):
@@ -31,13 +33,33 @@ class UploadSettings(Section):
 
 
 class RetrySettings(Section):
-    """How long trouble that passes is waited for, in memory. Throttling has its own patience: it spends no attempt."""
+    """Second attempts, and where a chunk waits for them.
 
+    `short` are the pauses in memory before the first ones, `delays` the seconds of the delay tiers 30s, 5m, 30m and 2h
+    (a test makes them short). Given up is only what failed `attempts` times and for `seconds`. A wait of at most
+    `memory` seconds that Meta asks for is spent in memory by `waiting` chunks of an account, the others are put into a
+    tier.
+    """
+
+    short: Annotated[tuple[Seconds, ...], Field(max_length=8)] = (0.5, 2.0)
+    delays: tuple[Seconds, Seconds, Seconds, Seconds] = (30.0, 300.0, 1_800.0, 7_200.0)
     attempts: Annotated[int, Field(ge=1, le=100)] = 6
-    base: Seconds = 0.5
-    cap: Seconds = 20.0
-    total: Seconds = 120.0
-    throttle_patience: Seconds = 3 * 3600.0
+    seconds: Annotated[float, Field(ge=0)] = 3 * 3600.0
+    memory: Seconds = 30.0
+    waiting: Annotated[int, Field(ge=0, le=1_024)] = 4
+
+    @model_validator(mode="after")
+    def _grow(self) -> "RetrySettings":
+        """A later tier waits longer: the smallest one that is long enough has to be the first."""
+        if list(self.delays) != sorted(self.delays):
+            raise ValueError("delays do not grow")
+        return self
+
+    def policy(self) -> RetryPolicy:
+        """As the decisions want it."""
+        names = (topic.name.rpartition(".")[2] for topic in CHUNK_RETRIES)
+        tiers = tuple(Tier(name, seconds) for name, seconds in zip(names, self.delays, strict=True))
+        return RetryPolicy(self.short, tiers, self.attempts, self.seconds, self.memory)
 
 
 class UploaderSettings(ServiceSettings):

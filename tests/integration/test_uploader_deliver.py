@@ -9,7 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.graph.protocol import UsersReply
+from connector.kafka.headers import text
 from schemas.events import Dead, Delivered, Operation, Waiting
+from services.uploader.settings import RetrySettings
 from tests.integration.auth_parts import Emulator
 from tests.integration.uploader_parts import PROFILE, Bench, put_together, record_of
 from tests.records import digest, emails, line
@@ -217,8 +219,8 @@ class TestPassingTrouble:
             for name in ("origin-topic", "origin-partition", "origin-offset", "failure-kind", "attempt")
         )
 
-    async def test_a_throttle_costs_no_attempt(self, bench: Bench) -> None:
-        """The account pauses for the stated second and goes on."""
+    async def test_a_short_throttle_is_waited_for(self, bench: Bench) -> None:
+        """The account pauses for the stated second and goes on; no attempt is spent."""
         bench.fail(code=80003, subcode=2446079, headers={"Retry-After": "1", "x-business-use-case-usage": "{}"})
 
         await bench.handle(await bench.chunk(lines(10)))
@@ -226,6 +228,67 @@ class TestPassingTrouble:
         first, second = bench.calls()
         assert second["time"] - first["time"] >= 1
         assert (10, 1) == (bench.count(), bench.outbox.outcome.attempts)
+
+
+class TestDelays:
+    async def test_after_the_short_retries_it_waits_in_tiers(self, graph_emulator: Emulator, tmp_path: Path) -> None:
+        """30 s, then 5 min: each hop keeps where it began and counts on; then it arrives."""
+        retry = RetrySettings(short=(0.01,), attempts=6)
+        async with put_together(graph_emulator, tmp_path, retry=retry) as bench:
+            for _ in range(3):
+                bench.fail(code=2, transient=True)
+            await bench.handle(await bench.chunk(lines(10)))
+            first = bench.outbox.postponed("30s")
+            await bench.deliverer.handle(first)
+            second = bench.outbox.postponed("5m")
+            await bench.deliverer.handle(second)
+
+            told = [
+                [text(one.headers, name) for name in ("attempt", "failure-kind", "error-code", "origin-topic")]
+                for one in (first, second)
+            ]
+            assert [[n, "transient", "2", "fbc.chunks.v1"] for n in ("2", "3")] == told
+            assert text(first.headers, "first-failure-at") == text(second.headers, "first-failure-at")
+            assert "a" * 32 in (text(second.headers, "traceparent") or "")
+            assert (10, 4, 10) == (bench.count(), bench.outbox.outcome.attempts, bench.outbox.outcome.counts.accepted)
+
+    async def test_a_long_throttle_goes_to_the_tier_that_is_long_enough(self, bench: Bench) -> None:
+        """Due when Meta said, no attempt spent, no failure noted, and no call made until then."""
+        bench.fail(code=80003, subcode=2446079, headers={"Retry-After": "100", "x-business-use-case-usage": "{}"})
+
+        await bench.handle(await bench.chunk(lines(10)))
+        await bench.handle(await bench.chunk(lines(10)))
+
+        first, second = bench.outbox.of("fbc.chunks.v1.retry.5m")
+        past = {name: first.header(name) for name in ("attempt", "failure-kind", "first-failure-at")}
+        assert {"attempt": "0", "failure-kind": "throttled", "first-failure-at": None} == past
+        assert 90_000 < int(first.header("due-at") or 0) - int(first.header("last-failure-at") or 0) <= 110_000
+        assert ("throttled", 1) == (second.header("failure-kind"), bench.graph.calls)
+
+    async def test_a_throttled_accounts_chunks_do_not_fill_the_places(self, bench: Bench) -> None:
+        """Four wait in memory for the second Meta asked for, the others make room for other accounts."""
+        bench.fail(code=80003, subcode=2446079, headers={"Retry-After": "1", "x-business-use-case-usage": "{}"})
+        await bench.handle(await bench.chunk(lines(1), records=2))  # a dead letter: nothing of it was called for
+        throttled = asyncio.create_task(bench.handle(await bench.chunk(lines(1))))
+        await bench.graph.called.wait()
+        chunks = [await bench.chunk(lines(1, start=number)) for number in range(1, 10)]
+
+        await asyncio.gather(throttled, *(bench.handle(chunk) for chunk in chunks))
+
+        waited = len(bench.outbox.outcomes) - 1
+        assert (4, 6) == (waited, len(bench.outbox.of("fbc.chunks.v1.retry.30s")))
+
+    async def test_a_copy_that_is_not_acknowledged_is_written_again(
+        self, graph_emulator: Emulator, tmp_path: Path
+    ) -> None:
+        """The record is held until Kafka has its copy: a retry is never lost between two topics."""
+        async with put_together(graph_emulator, tmp_path, retry=RetrySettings(short=())) as bench:
+            bench.fail(code=2, transient=True)
+            bench.outbox.refusing = 1
+
+            await bench.handle(await bench.chunk(lines(10)))
+
+            assert ["fbc.chunks.v1.retry.30s"] == [one.topic for one in bench.outbox.written]
 
 
 class TestPeople:
@@ -258,11 +321,12 @@ class TestPeople:
 
 class TestEnds:
     async def test_an_unknown_answer_is_never_delivered(self, bench: Bench) -> None:
-        """One slow attempt more, then a dead letter that names the code, though attempts are left."""
+        """One slow attempt more, from a tier, then a dead letter that names the code, though attempts are left."""
         for _ in range(2):
             bench.fail(code=987654, subcode=12)
 
         await bench.handle(await bench.chunk(lines(10)))
+        await bench.deliverer.handle(bench.outbox.postponed("5m"))
 
         outcome = bench.outbox.outcome
         assert isinstance(outcome.outcome, Dead)

@@ -37,6 +37,7 @@ from connector.telemetry import Telemetry
 from schemas.events import ByteRange, ChunkReady, ChunkSettled, Layout, Operation
 from schemas.registry import CHUNK_READY
 from services.uploader.dead import DeadLetters
+from services.uploader.delaying import Delays
 from services.uploader.deliver import Deliverer
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
@@ -140,6 +141,11 @@ class Outbox:
         """The only outcome."""
         (one,) = self.outcomes
         return one
+
+    def postponed(self, tier: str) -> Record:
+        """The last record written to the delay topic *tier*, as its consumer reads it."""
+        one = self.of(f"fbc.chunks.v1.retry.{tier}")[-1]
+        return Record(one.topic, 3, 5, 1_700_000_000_000, one.key, one.value, one.headers)
 
     @property
     def letter(self) -> Written:
@@ -322,10 +328,11 @@ async def put_together(
             ),
             governor=governor,
             settler=settler,
+            delays=Delays(producer, "fbc.", telemetry),
             telemetry=telemetry,
             workers=workers,
             bounds=bounds,
-            retry=retry or RetrySettings(attempts=3, base=0.01, cap=0.02),
+            retry=retry or RetrySettings(short=(0.01, 0.02), attempts=3, seconds=0),
             stop=stop,
             chance=lambda: 0.0,
         )

@@ -219,6 +219,6 @@ async def upload_line(bootstrap: str, emulator: Emulator, folder: Path) -> Async
             "FBC_IDENTITY__KEY_FILE": str(folder / "uploader.pem"),
             "FBC_IDENTITY__TRUSTED_FILE": str(folder / "trusted.json"),
             "FBC_UPLOAD__CONCURRENCY": "4",
-            "FBC_RETRY__BASE": "0.05",
+            "FBC_RETRY__SHORT": "[0.05, 0.05]",
         }
         yield Line(kafka, producer, opened, client, emulator, folder, environment)
