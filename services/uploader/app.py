@@ -8,21 +8,25 @@ from contextlib import AsyncExitStack
 import aiohttp
 
 from connector.graph.client import GraphClient
+from connector.kafka.broadcast import Broadcast
 from connector.kafka.consumer import ConcurrentConsumer
 from connector.kafka.producer import EventProducer
 from connector.kafka.record import Record
-from connector.kafka.topics import CHUNKS
+from connector.kafka.topics import CHUNKS, PROFILES
 from connector.objects.stores import open_stores
 from connector.runtime.identity import ServiceSigner
 from connector.runtime.process import supervise
 from connector.runtime.web import Health, application, serving
 from connector.telemetry import Telemetry
+from services.uploader.breakers import Breakers
 from services.uploader.dead import DeadLetters
 from services.uploader.delaying import Delays
 from services.uploader.deliver import Deliverer
+from services.uploader.doors import Doors
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
 from services.uploader.producing import PatientProducer
+from services.uploader.profiles import ProfileNews
 from services.uploader.settings import UploaderSettings
 from services.uploader.settle import Settler
 from services.uploader.upload import Uploads
@@ -57,8 +61,11 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             version=settings.graph.version,
             chance=chance,
         )
+        doors = Doors(Breakers(), telemetry, stop)
+        leases = Leases(session, settings.auth.url, ServiceSigner.from_settings(settings.identity), telemetry)
         deliverer = Deliverer(
-            leases=Leases(session, settings.auth.url, ServiceSigner.from_settings(settings.identity), telemetry),
+            leases=leases,
+            doors=doors,
             stores=stores,
             uploads=uploads,
             governor=governor,
@@ -81,9 +88,12 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             concurrency=settings.upload.concurrency * HANDLED_PER_CALL,
             on_defect=settler.defect,
         )
+        profiles = Broadcast(
+            settings.kafka, PROFILES.full_name(prefix), f"{NAME}-profiles", ProfileNews(doors, leases).handle
+        )
         app = application(_health(chunks), telemetry.registry)
         async with serving(app, settings.http):
-            await supervise(stop, {"chunks": chunks.run(stop)})
+            await supervise(stop, {"chunks": chunks.run(stop), "profiles": profiles.run(stop)})
 
 
 def lane(record: Record) -> str:

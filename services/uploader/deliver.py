@@ -26,6 +26,7 @@ from connector.telemetry import Telemetry
 from schemas.events import ChunkReady
 from schemas.registry import CHUNK_READY
 from services.uploader.delaying import Delays
+from services.uploader.doors import Doors
 from services.uploader.endings import Again, Arrived, Attempt, Ending, Lost, NeedsPerson, Paused, Postponed
 from services.uploader.facts import ChunkRetried
 from services.uploader.governor import Governor
@@ -52,6 +53,7 @@ class Deliverer:
         self,
         *,
         leases: Leases,
+        doors: Doors,
         stores: Stores,
         uploads: Uploads,
         governor: Governor,
@@ -67,6 +69,7 @@ class Deliverer:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._leases = leases
+        self._doors = doors
         self._stores = stores
         self._uploads = uploads
         self._governor = governor
@@ -113,7 +116,7 @@ class Deliverer:
         """Attempts until one ends for good, or the next one is too far away to be waited for here."""
         calls = 0
         while True:
-            result = await self._admitted(chunk, patience) or await self._attempt(chunk, patience.attempt)
+            result = await self._tried(chunk, patience)
             match result:
                 case Postponed():
                     return result
@@ -128,6 +131,21 @@ class Deliverer:
                         return replace(end, calls=calls) if isinstance(end, Lost) else end
                 case _:
                     assert_never(result)
+
+    async def _tried(self, chunk: ChunkReady, patience: Patience) -> Attempt | Postponed:
+        """One attempt, unless something the chunk needs waits for a person, or its account for a long time."""
+        entry = await self._doors.enter(chunk)
+        if isinstance(entry, NeedsPerson):
+            return entry
+        result: Attempt | Postponed | None = None
+        try:
+            result = await self._admitted(chunk, patience) or await self._attempt(chunk, patience.attempt)
+        finally:
+            self._doors.leave(entry, result)
+        if isinstance(result, NeedsPerson):
+            self._leases.forget(chunk.profile_id)
+            return replace(result, since=entry.began)
+        return result
 
     async def _admitted(self, chunk: ChunkReady, patience: Patience) -> Postponed | None:
         """Waits until the chunk's account may be called, holding nothing but a seat in the account's waiting room."""
@@ -171,10 +189,7 @@ class Deliverer:
                 paused = self._governor.paused(chunk.ad_account_id, self._clock())
                 if paused > 0:
                     return Paused(paused)  # throttled meanwhile: give the desk back and wait outside
-                result = await self._uploads.send(chunk, prepared, credentials, attempt)
-        if isinstance(result, NeedsPerson):
-            self._leases.forget(chunk)
-        return result
+                return await self._uploads.send(chunk, prepared, credentials, attempt)
 
     async def _prepared(self, chunk: ChunkReady) -> Prepared | Again | Lost:
         """The chunk's rows, if the range still holds exactly what was planned; otherwise nothing of it leaves."""

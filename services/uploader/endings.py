@@ -1,6 +1,7 @@
 """How an attempt to deliver a chunk can end: a closed set, each with the calls to Meta it took. Pure."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from schemas.events import ChunkCounts, Reject
 
@@ -18,11 +19,15 @@ class Arrived:
 
 @dataclass(frozen=True)
 class NeedsPerson:
-    """Nobody but a person can mend it; `scope` is what waits: `token:…`, `account:…` or `audience:…`."""
+    """Nobody but a person can mend it; `scope` is what waits: `token:…`, `account:…` or `audience:…`.
+
+    `since` is when the call that found out began: what is mended after that is mended for this chunk too.
+    """
 
     cause: str
     scope: str
     advice: str
+    since: datetime | None = None
     calls: int = 0
     fbtrace_id: str | None = None
 

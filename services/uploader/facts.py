@@ -33,15 +33,47 @@ class ChunkDelivered(Fact):
 
 @dataclass(frozen=True)
 class ChunkWaits(Fact):
-    """A chunk waits for a person; nothing of it is lost."""
+    """A chunk waits for a person; nothing of it is lost. Who has to be told is told once, by `scope.opened`."""
 
     name: ClassVar[str] = "chunk.waiting"
-    level: ClassVar[int] = logging.WARNING
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure("fbc_uploader_chunks_waiting_total", "chunks that began to wait", labels=("cause",)),
     )
     chunk: str
     cause: str
+    scope: str
+
+
+@dataclass(frozen=True)
+class ScopeOpened(Fact):
+    """A token, an ad account or an audience waits for a person; no call is made for it until somebody lets it go on."""
+
+    name: ClassVar[str] = "scope.opened"
+    level: ClassVar[int] = logging.WARNING
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("fbc_uploader_scopes_opened_total", "scopes that began to wait for a person", labels=("cause",)),
+    )
+    scope: str
+    cause: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class ScopeReleased(Fact):
+    """What waited for a person was mended, says auth: one call finds out."""
+
+    name: ClassVar[str] = "scope.released"
+    scope: str
+
+
+@dataclass(frozen=True)
+class ScopeClosed(Fact):
+    """Meta serves a scope again that had waited for a person."""
+
+    name: ClassVar[str] = "scope.closed"
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("fbc_uploader_scopes_closed_total", "scopes that work again after they had waited for a person"),
+    )
     scope: str
 
 

@@ -65,7 +65,10 @@ class Settler:
         """The chunk waits for a person: the ledger keeps it, and releases it when `scope` is mended."""
         outcome = Waiting(cause=ending.cause, scope=ending.scope, advice=ending.advice[:MAX_TEXT])
         counts = ChunkCounts(records=chunk.records, waiting=chunk.records)
-        await self._publish(record, self._settled(chunk, ending, outcome, counts, attempts))
+        settled = self._settled(chunk, ending, outcome, counts, attempts)
+        if ending.since is not None:  # ingest compares it with the moment the profile was mended
+            settled = settled.model_copy(update={"settled_at": ending.since})
+        await self._publish(record, settled)
         self._telemetry.emit(ChunkWaits(chunk.chunk_id, ending.cause, ending.scope))
 
     async def lost(self, record: Record, chunk: ChunkReady, ending: Lost, attempts: int) -> None:

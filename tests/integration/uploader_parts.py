@@ -34,14 +34,17 @@ from connector.objects.stores import Stores, open_stores
 from connector.runtime.identity import ServiceSigner, ServiceVerifier
 from connector.runtime.settings import GraphSettings
 from connector.telemetry import Telemetry
-from schemas.events import ByteRange, ChunkReady, ChunkSettled, Layout, Operation
-from schemas.registry import CHUNK_READY
+from schemas.events import ByteRange, ChunkReady, ChunkSettled, Layout, Operation, ProfileChanged
+from schemas.registry import CHUNK_READY, PROFILE_CHANGED
+from services.uploader.breakers import Breakers
 from services.uploader.dead import DeadLetters
 from services.uploader.delaying import Delays
 from services.uploader.deliver import Deliverer
+from services.uploader.doors import Doors
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
 from services.uploader.producing import PatientProducer
+from services.uploader.profiles import ProfileNews
 from services.uploader.settings import RetrySettings, UploadSettings
 from services.uploader.settle import Settler
 from services.uploader.upload import Graph, Uploads
@@ -185,6 +188,7 @@ class Bench:
     """An uploader put together on one audience, with everything around it within reach."""
 
     deliverer: Deliverer
+    news: ProfileNews
     desk: Desk
     outbox: Outbox
     graph: Picky
@@ -232,6 +236,15 @@ class Bench:
     async def handle(self, chunk: ChunkReady) -> None:
         """Handles the chunk as a record of the topic."""
         await self.deliverer.handle(record_of(chunk))
+
+    def connected(self, **changes: object) -> None:
+        """Auth says that the profile is connected again, now."""
+        fields = {"profile_id": PROFILE, "company_id": 42, "status": "connected", "sequence": 2, **changes}
+        event = ProfileChanged.model_validate({"changed_at": datetime.now(UTC), **fields})
+        record = encode(
+            PROFILE_CHANGED, event, key="p", identity=(1,), source="/fbc/auth", subject="p", now=event.changed_at
+        )
+        self.news.handle(Record("fbc.profiles.v1", 0, 1, 0, record.key, record.value, record.headers))
 
     def contains(self, schema_and_data: dict[str, object]) -> int:
         """How many of these people are members."""
@@ -315,8 +328,11 @@ async def put_together(
         graph.called.clear()
         producer = PatientProducer(outbox, telemetry, lambda: 0.0)
         settler = Settler(producer, DeadLetters(producer, "fbc."), "fbc.", telemetry)
+        doors = Doors(Breakers(), telemetry, stop)
+        leases = Leases(session, url, ServiceSigner("uploader", key), telemetry)
         deliverer = Deliverer(
-            leases=Leases(session, url, ServiceSigner("uploader", key), telemetry),
+            leases=leases,
+            doors=doors,
             stores=stores,
             uploads=Uploads(
                 graph=graph,
@@ -337,5 +353,17 @@ async def put_together(
             chance=lambda: 0.0,
         )
         yield Bench(
-            deliverer, desk, outbox, graph, emulator, telemetry, stop, settler, stores, folder, account, audience
+            deliverer=deliverer,
+            news=ProfileNews(doors, leases),
+            desk=desk,
+            outbox=outbox,
+            graph=graph,
+            emulator=emulator,
+            telemetry=telemetry,
+            stop=stop,
+            settler=settler,
+            stores=stores,
+            folder=folder,
+            account=account,
+            audience=audience,
         )
