@@ -113,6 +113,23 @@ def list_(
     Console().print(table)
 
 
+@app.command()
+def release(revision: int, output: OutputOption = Output.TABLE) -> None:
+    """Lets go on what of a delivery waits for a person, once the cause it names is mended.
+
+    Ask for it again if not all of it waited yet: what does not wait is left alone.
+    """
+    try:
+        ingest = services.ingest(services.environment())
+        answer: dict[str, Any] = asyncio.run(ingest.ask("POST", f"/v1/deliveries/{revision}/release"))
+    except (services.Unavailable, services.Refused) as error:
+        raise services.fail(error) from None
+    if output is Output.JSON:
+        _print_json(answer)
+    else:
+        typer.echo(f"delivery {revision}: {answer['state']}, {answer['released']} chunks go on")
+
+
 async def _publish(request: Request, wait: float) -> dict[str, Any]:
     variables = services.environment()
     answer = await publish_files(request, variables)

@@ -309,7 +309,8 @@ class ChunkSettled(Event):
     """uploader to ingest: what became of a chunk. Keyed by the revision.
 
     `reject_reasons` counts records; `cell_rejects` counts values that were left out, as `<key>:<reason>`, whose records
-    may have left all the same.
+    may have left all the same. `emission` is that of the chunk event it answers: what was sent again since is not
+    settled by it.
     """
 
     revision: Revision
@@ -325,6 +326,7 @@ class ChunkSettled(Event):
     calls: Count = 0
     attempts: Annotated[int, Field(ge=1)] = 1
     fbtrace_id: Annotated[str, StringConstraints(max_length=128)] | None = None
+    emission: Annotated[int, Field(ge=1)] = 1
     settled_at: datetime
 
     @property

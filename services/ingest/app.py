@@ -96,6 +96,7 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
             engine=engine,
             acceptor=acceptor,
             producer=producer,
+            releaser=releaser,
             clock=utc_now,
             publish_timeout=settings.publish_timeout,
         )

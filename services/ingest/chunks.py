@@ -74,14 +74,17 @@ class ChunkStanding:
 
     records: int
     settlement: Settlement
+    emission: int
     settled_at: datetime | None
 
 
 async def standing(connection: AsyncConnection, event: ChunkSettled) -> ChunkStanding | None:
     """The chunk *event* speaks of, or None when there is none."""
-    query = select(chunks.c.records, chunks.c.settlement, chunks.c.settled_at).where(_same_chunk(event))
+    query = select(chunks.c.records, chunks.c.settlement, chunks.c.emission, chunks.c.settled_at).where(
+        _same_chunk(event)
+    )
     row = (await connection.execute(query)).one_or_none()
-    return None if row is None else ChunkStanding(row.records, Settlement(row.settlement), row.settled_at)
+    return None if row is None else ChunkStanding(row.records, Settlement(row.settlement), row.emission, row.settled_at)
 
 
 async def settle(connection: AsyncConnection, event: ChunkSettled, settlement: Settlement) -> None:

@@ -67,6 +67,9 @@ class Emission:
             chunk_index=due.chunk_index,
             chunk=due.chunk,
         )
+        if due.emission > 1:
+            # A token or audience that began to wait before this moment is asked about again by this chunk.
+            event = event.model_copy(update={"emission": due.emission, "released_at": self._clock()})
         return encode(
             CHUNK_READY,
             event,

@@ -79,7 +79,11 @@ class Settler:
         if delivery.destination != Destination(event.ad_account_id, event.audience_id):
             message = f"chunk {event.chunk_id} was sent to another ad account or audience than it was planned for"
             return Contradiction("wrong_destination", message)
-        if not settlement_applies(standing.settlement, settled_before=standing.settled_at == event.settled_at):
+        if not settlement_applies(
+            standing.settlement,
+            settled_before=standing.settled_at == event.settled_at,
+            outdated=event.emission < standing.emission and not isinstance(event.outcome, Delivered),
+        ):
             return Repeated()
         await chunks.settle(connection, event, settlement_of(event.outcome))
         await rejects.keep(connection, event.revision, event.file_index, event.rejects)

@@ -118,6 +118,7 @@ class Settler:
             calls=ending.calls,
             attempts=attempts,
             fbtrace_id=ending.fbtrace_id,
+            emission=chunk.emission,
             settled_at=self._now(),
         )
 

@@ -62,6 +62,7 @@ def settled(ready: ChunkReady, outcome: Outcome | None = None, **changes: Any) -
         "outcome": outcome,
         "counts": ChunkCounts(records=ready.records, **(places or {whole: ready.records})),
         "calls": 1,
+        "emission": ready.emission,
         "settled_at": next(moments),
         **changes,
     }
@@ -287,6 +288,19 @@ class TestWaiting:
             await rig.settler.apply(settled(ready))
         assert DeliveryState.DELIVERED == (await rig.delivery(revision)).state
         assert Totals(records=25_000, accepted=25_000) == await totals(rig, revision)
+
+    async def test_an_old_word_on_a_chunk_that_was_sent_again_is_not_its_last(self, rig: Rig) -> None:
+        """The first sending, read again, waits or dies: the second one is still open. Delivered is delivered."""
+        revision, (ready,) = await uploading(rig, 10)
+        await rig.settler.apply(settled(ready, TOKEN))
+        profile = (await rig.delivery(revision)).event.profile_id
+        await rig.profiles.handle(await rig.put(topics.PROFILES, changed(profile)))
+
+        for outcome in (TOKEN, GIVEN_UP):
+            assert Repeated() == await rig.settler.apply(settled(ready, outcome))
+        assert DeliveryState.UPLOADING == (await rig.delivery(revision)).state
+        await rig.settler.apply(settled(ready))
+        assert DeliveryState.DELIVERED == (await rig.delivery(revision)).state
 
     async def test_a_release_read_twice_sends_once(self, rig: Rig) -> None:
         """The profile's event is redelivered after a crash: nothing waits any more."""
