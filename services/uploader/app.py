@@ -23,8 +23,10 @@ from services.uploader.dead import DeadLetters
 from services.uploader.delaying import Delays
 from services.uploader.deliver import Deliverer
 from services.uploader.doors import Doors
+from services.uploader.fuse import Fuse
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
+from services.uploader.line import Line
 from services.uploader.producing import PatientProducer
 from services.uploader.profiles import ProfileNews
 from services.uploader.settings import UploaderSettings
@@ -52,7 +54,8 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         governor = Governor()
         patient = PatientProducer(producer, telemetry, chance)
         prefix = settings.kafka.topic_prefix
-        settler = Settler(patient, DeadLetters(patient, prefix), prefix, telemetry)
+        line = Line(Fuse(settings.fuse.bounds()), telemetry)
+        settler = Settler(patient, DeadLetters(patient, prefix, line), line, prefix, telemetry)
         uploads = Uploads(
             graph=graph,
             governor=governor,
@@ -91,7 +94,7 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         profiles = Broadcast(
             settings.kafka, PROFILES.full_name(prefix), f"{NAME}-profiles", ProfileNews(doors, leases).handle
         )
-        app = application(_health(chunks), telemetry.registry)
+        app = application(_health(chunks, line), telemetry.registry)
         async with serving(app, settings.http):
             await supervise(stop, {"chunks": chunks.run(stop), "profiles": profiles.run(stop)})
 
@@ -101,8 +104,8 @@ def lane(record: Record) -> str:
     return (record.key or b"").decode(errors="replace")
 
 
-def _health(chunks: ConcurrentConsumer) -> Health:
-    """Live while the poll loop turns; ready when the group has given its partitions out, perhaps to other processes."""
+def _health(chunks: ConcurrentConsumer, line: Line) -> Health:
+    """Live while the poll loop turns; ready when the group has given its partitions out and the line is not stopped."""
 
     async def polling() -> bool:
         return chunks.polling
@@ -110,4 +113,7 @@ def _health(chunks: ConcurrentConsumer) -> Health:
     async def assigned() -> bool:
         return chunks.assignment_known
 
-    return Health(live={"poll loop": polling}, ready={"assignment": assigned})
+    async def running() -> bool:
+        return line.running
+
+    return Health(live={"poll loop": polling}, ready={"assignment": assigned, "line": running})

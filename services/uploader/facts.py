@@ -93,6 +93,18 @@ class ChunkDied(Fact):
 
 
 @dataclass(frozen=True)
+class LineStopped(Fact):
+    """Too much was given up: nothing new is begun. Look at the dead letters, mend the cause, restart the uploader."""
+
+    name: ClassVar[str] = "line.stopped"
+    level: ClassVar[int] = logging.CRITICAL
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("fbc_uploader_line_stops_total", "times the line stopped for too many dead letters"),
+    )
+    why: str
+
+
+@dataclass(frozen=True)
 class ChunkRetried(Fact):
     """An attempt failed and another one follows at once, in memory."""
 

@@ -14,6 +14,7 @@ from connector.runtime.settings import (
     Section,
     ServiceSettings,
 )
+from services.uploader.fuse import FuseBounds
 from services.uploader.retrying import RetryPolicy, Tier
 
 
@@ -62,6 +63,18 @@ class RetrySettings(Section):
         return RetryPolicy(self.short, tiers, self.attempts, self.seconds, self.memory)
 
 
+class FuseSettings(Section):
+    """When the line stops: `row` dead letters in a row, or more than `share` of the last `window` ends."""
+
+    row: Annotated[int, Field(ge=1)] = 100
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    window: Annotated[int, Field(ge=10, le=100_000)] = 500
+
+    def bounds(self) -> FuseBounds:
+        """As the decision wants it."""
+        return FuseBounds(self.row, self.share, self.window)
+
+
 class UploaderSettings(ServiceSettings):
     """Chunks to Meta."""
 
@@ -72,3 +85,4 @@ class UploaderSettings(ServiceSettings):
     stores: StoreConfigs = Field(default_factory=dict)
     upload: UploadSettings = UploadSettings()
     retry: RetrySettings = RetrySettings()
+    fuse: FuseSettings = FuseSettings()

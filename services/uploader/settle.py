@@ -16,6 +16,7 @@ from schemas.registry import CHUNK_READY, CHUNK_SETTLED
 from services.uploader.dead import DeadLetters
 from services.uploader.endings import Arrived, Ending, Lost, NeedsPerson
 from services.uploader.facts import ChunkDelivered, ChunkDied, ChunkWaits, PoisonBuried
+from services.uploader.line import Line
 from services.uploader.producing import PatientProducer
 
 log = structlog.get_logger()
@@ -32,12 +33,15 @@ class Settler:
         self,
         producer: PatientProducer,
         dead_letters: DeadLetters,
+        line: Line,
         topic_prefix: str,
         telemetry: Telemetry,
+        *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._producer = producer
         self._dead_letters = dead_letters
+        self._line = line
         self._topic = OUTCOMES.full_name(topic_prefix)
         self._telemetry = telemetry
         self._now = now
@@ -48,6 +52,7 @@ class Settler:
         settled = self._settled(chunk, ending, Delivered(), counts, attempts)
         reasons = {"reject_reasons": ending.reject_reasons, "rejects": ending.rejects}
         await self._publish(record, settled.model_copy(update=reasons))
+        self._line.arrived()
         self._telemetry.emit(
             ChunkDelivered(
                 chunk=chunk.chunk_id,

@@ -423,6 +423,20 @@ class TestEnds:
         assert isinstance(outcome, Dead)
         assert ("replace_not_supported", 0) == (outcome.reason, bench.graph.calls)
 
+    async def test_too_many_dead_letters_in_a_row_stop_the_line(self, bench: Bench) -> None:
+        """The third holds the consumers, once, and says why; an arrival before had begun a new row."""
+        held: list[str] = []
+        bench.line.holds(held.append)
+        for records in (11, 11, 10, 11, 11):
+            await bench.handle(await bench.chunk(lines(10), records=records))
+        assert bench.line.running
+
+        for _ in range(2):
+            await bench.handle(await bench.chunk(lines(10), records=11))
+
+        assert ["3 dead letters in a row"] == held
+        assert not bench.line.running
+
     async def test_a_changed_file_is_not_sent(self, bench: Bench) -> None:
         """What was planned is not what lies there now."""
         chunk = await bench.chunk(lines(10))

@@ -41,11 +41,13 @@ from services.uploader.dead import DeadLetters
 from services.uploader.delaying import Delays
 from services.uploader.deliver import Deliverer
 from services.uploader.doors import Doors
+from services.uploader.fuse import Fuse
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
+from services.uploader.line import Line
 from services.uploader.producing import PatientProducer
 from services.uploader.profiles import ProfileNews
-from services.uploader.settings import RetrySettings, UploadSettings
+from services.uploader.settings import FuseSettings, RetrySettings, UploadSettings
 from services.uploader.settle import Settler
 from services.uploader.upload import Graph, Uploads
 from tests.integration.auth_parts import Emulator
@@ -196,6 +198,7 @@ class Bench:
     telemetry: Telemetry
     stop: asyncio.Event
     settler: Settler
+    line: Line
     stores: Stores
     folder: Path
     account: str
@@ -327,7 +330,8 @@ async def put_together(
         graph.calls = 0
         graph.called.clear()
         producer = PatientProducer(outbox, telemetry, lambda: 0.0)
-        settler = Settler(producer, DeadLetters(producer, "fbc."), "fbc.", telemetry)
+        line = Line(Fuse(FuseSettings(row=3).bounds()), telemetry)
+        settler = Settler(producer, DeadLetters(producer, "fbc.", line), line, "fbc.", telemetry)
         doors = Doors(Breakers(), telemetry, stop)
         leases = Leases(session, url, ServiceSigner("uploader", key), telemetry)
         deliverer = Deliverer(
@@ -362,6 +366,7 @@ async def put_together(
             telemetry=telemetry,
             stop=stop,
             settler=settler,
+            line=line,
             stores=stores,
             folder=folder,
             account=account,
