@@ -2,7 +2,7 @@
 
 The process stays up and says so: not ready, an alarm, its partitions kept so that no other process takes them and does
 the same. What is in hand ends as it ends. After the cause is mended the process is restarted (`kubectl rollout
-restart`, `fbc dev restart uploader`), the fuse is new, and the line goes on where it stopped.
+restart`, `fbc dev restart uploader-1`), the fuse is new, and the line goes on where it stopped.
 """
 
 from collections.abc import Callable

@@ -14,6 +14,7 @@ from connector.runtime.settings import (
     Section,
     ServiceSettings,
 )
+from schemas.events import MAX_CHUNK_RECORDS
 from services.uploader.fuse import FuseBounds
 from services.uploader.retrying import RetryPolicy, Tier
 
@@ -26,11 +27,15 @@ class AuthSettings(Section):
 
 
 class UploadSettings(Section):
-    """Bounds of the work: `concurrency` calls in flight in all, `workers` threads that normalise and hash."""
+    """Bounds of the work: `concurrency` calls in flight in all, `workers` threads that normalise and hash.
+
+    `removal_rows` go into one call that removes: Meta breaks off larger ones (python SDK issues 279 and 367).
+    """
 
     concurrency: Annotated[int, Field(ge=1, le=1_024)] = 16
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     lane_concurrency: Annotated[int, Field(ge=1, le=1_024)] = 16
+    removal_rows: Annotated[int, Field(ge=1, le=MAX_CHUNK_RECORDS)] = 1_000
 
 
 class RetrySettings(Section):

@@ -93,6 +93,7 @@ class Uploads:
         governor: Hears the usage of every answer.
         workers: Threads that encode bodies and search samples: arithmetic that must not stop heartbeats.
         version: The Graph version asked for.
+        removal_rows: Rows in one call that removes.
         chance: Random numbers in [0, 1).
         clock: Monotonic seconds, the same as the governor's.
     """
@@ -105,6 +106,7 @@ class Uploads:
         telemetry: Telemetry,
         workers: Executor,
         version: str,
+        removal_rows: int,
         chance: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -113,6 +115,7 @@ class Uploads:
         self._telemetry = telemetry
         self._workers = workers
         self._version = version
+        self._removal_rows = removal_rows
         self._chance = chance
         self._clock = clock
 
@@ -121,7 +124,8 @@ class Uploads:
         operation = member_operation(chunk.operation)
         if operation is None:
             return Lost("replace_not_supported", "replace", "replacing a whole audience is not supported")
-        batches = prepared.batch.split(MAX_ROWS)
+        rows = self._removal_rows if operation is MemberOperation.REMOVE else MAX_ROWS
+        batches = prepared.batch.split(rows)
         cap = len(batches) - 1 + most_calls(prepared.batch.rows)
         sending = _Sending(chunk, operation, credentials, attempt, cap)
         failed = await self._send_all(sending, batches)

@@ -98,6 +98,17 @@ class TestArriving:
         assert 5 == bench.count()
         assert ["POST", "DELETE"] == [call["method"] for call in bench.calls()]
 
+    async def test_removals_are_sent_in_smaller_calls(self, bench: Bench) -> None:
+        """2,500 people: three calls of one session, the payload in the body."""
+        await bench.handle(await bench.chunk(lines(2_500)))
+
+        await bench.handle(await bench.chunk(lines(2_500), operation=Operation.REMOVE))
+
+        removals = [call for call in bench.calls() if call["method"] == "DELETE"]
+        assert [1_000, 1_000, 500] == [call["rows"] for call in removals]
+        assert (1, 0) == (len({call["session"] for call in removals}), bench.count())
+        assert 2_500 == bench.outbox.outcomes[1].counts.accepted
+
     async def test_more_rows_than_a_call_takes_are_one_session(self, bench: Bench) -> None:
         """6,000 people with two devices each: two calls of one session, nobody twice."""
         await bench.handle(await bench.chunk(twins(6_000)))
@@ -404,6 +415,16 @@ class TestEnds:
         assert isinstance(outcome.outcome, Dead)
         assert ("unknown_answer", "987654/12") == (outcome.outcome.reason, outcome.outcome.code)
         assert (2, "unknown", 0) == (outcome.attempts, bench.outbox.letter.header("failure-kind"), bench.count())
+
+    async def test_a_removal_that_leaves_too_few_ends_with_its_reason(self, bench: Bench) -> None:
+        """Meta keeps the audience as it is: once asked, no loop, and the owner reads why."""
+        bench.fail(code=200, subcode=1870047)
+
+        await bench.handle(await bench.chunk(lines(10), operation=Operation.REMOVE))
+
+        outcome = bench.outbox.outcome.outcome
+        assert isinstance(outcome, Dead)
+        assert ("audience_too_small", "200/1870047", 1) == (outcome.reason, outcome.code, bench.graph.calls)
 
     async def test_a_reply_about_another_audience_is_a_breach(self, bench: Bench) -> None:
         """It is given up at once and not tried again: something is wrong that must not go on."""

@@ -344,6 +344,7 @@ async def put_together(
                 telemetry=telemetry,
                 workers=workers,
                 version=settings.version,
+                removal_rows=bounds.removal_rows,
                 chance=lambda: 0.0,
             ),
             governor=governor,
