@@ -24,6 +24,9 @@ MAX_CHUNK_RECORDS = 10_000
 MAX_REJECT_SAMPLES = 100
 """Rejects one settled chunk names one by one; the counts per reason are always complete."""
 
+REPLACE_RESTART = "replace_restart"
+"""The cause of a chunk that waits because its replacement's session is over: ingest begins the replacement again."""
+
 Revision = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=0)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]

@@ -131,7 +131,7 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
                 {
                     "deliveries": deliveries.run(stop),
                     "profiles": profiles.run(stop),
-                    "sweep": Sweep(status, releaser, settings.sweep, telemetry).run(stop),
+                    "sweep": Sweep(status, releaser, settings.sweep, telemetry, clock=utc_now).run(stop),
                 },
             )
 

@@ -1,6 +1,6 @@
 """The ledger's chunks: planned, emitted, settled."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy import Row, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connector.files.ndjson import Chunk
-from schemas.events import ChunkSettled, Dead, Delivered, Reason, Waiting
+from schemas.events import ChunkSettled, Dead, Delivered, DeliveryState, Reason, Waiting
 from services.ingest.states import Settlement
 from services.ingest.tables import chunks, deliveries, files
 
@@ -49,8 +49,10 @@ async def add(
     await connection.execute(insert(chunks), rows)
 
 
-async def due(connection: AsyncConnection, revision: int, limit: int) -> list[DueChunk]:
-    """Chunks of a delivery that are to be sent, in their order."""
+async def due(
+    connection: AsyncConnection, revision: int, limit: int, among: Collection[tuple[int, int]] | None = None
+) -> list[DueChunk]:
+    """Chunks of a delivery that are to be sent, in their order; only those *among* (file index, chunk index)."""
     query = (
         select(chunks, files.c.etag)
         .join(files, (files.c.revision == chunks.c.revision) & (files.c.file_index == chunks.c.file_index))
@@ -58,7 +60,28 @@ async def due(connection: AsyncConnection, revision: int, limit: int) -> list[Du
         .order_by(chunks.c.file_index, chunks.c.chunk_index)
         .limit(limit)
     )
+    if among is not None:
+        query = query.where(tuple_(chunks.c.file_index, chunks.c.chunk_index).in_(among))
     return [_due(row) for row in await connection.execute(query)]
+
+
+async def unsent(connection: AsyncConnection, *, before: datetime, limit: int) -> list[int]:
+    """Deliveries that moved last before *before* and have chunks that were never sent: what a crash left behind.
+
+    Those of a replacement may only wait for their turn; and who is still planning sends its chunks itself.
+    """
+    query = (
+        select(chunks.c.revision)
+        .distinct()
+        .join(deliveries, deliveries.c.revision == chunks.c.revision)
+        .where(
+            chunks.c.emitted < chunks.c.emission,
+            deliveries.c.state == DeliveryState.UPLOADING,
+            deliveries.c.updated_at < before,
+        )
+        .limit(limit)
+    )
+    return list(await connection.scalars(query))
 
 
 async def mark_emitted(connection: AsyncConnection, emitted: Sequence[DueChunk]) -> None:

@@ -16,8 +16,8 @@ from connector.objects.errors import StoreError
 from connector.objects.store import ObjectStore
 from connector.objects.stores import Stores
 from connector.telemetry import Telemetry
-from schemas.events import DeliveryState, Reason
-from services.ingest import chunks, deliveries, files, plan, rejects
+from schemas.events import DeliveryState, Operation, Reason
+from services.ingest import chunks, deliveries, files, plan, rejects, replacing
 from services.ingest.clock import Clock
 from services.ingest.deliveries import Delivery
 from services.ingest.destinations import Destinations, Refused, Waits
@@ -27,7 +27,7 @@ from services.ingest.files import PlannedFile
 from services.ingest.holding import Stopped
 from services.ingest.patience import TryLater
 from services.ingest.plan import Destination, Ending
-from services.ingest.states import Verdict, ended
+from services.ingest.states import Planning, Verdict, ended
 from services.ingest.status import StatusPublisher
 
 
@@ -82,6 +82,10 @@ class Planner:
         for file in await self._files(revision):
             if file.unplanned:
                 await self._plan_file(delivery, destination, file)
+        if delivery.event.operation is Operation.REPLACE and not await self._replaceable(revision):
+            await self._end(delivery, Ending(DeliveryState.FAILED, replacing.INCOMPLETE))
+            return
+        await self._emission.emit_due(delivery, destination)
         await self._reassess(revision)
 
     async def give_up(self, revision: int, error: TryLater) -> None:
@@ -90,6 +94,13 @@ class Planner:
             error.code, str(error), "when the cause is gone, publish the delivery again with a new revision"
         )
         await self._end(await self._found(revision), Ending(DeliveryState.FAILED, reason))
+
+    async def _replaceable(self, revision: int) -> bool:
+        """Whether all files were planned and hold something: a file left out would take its people out, too."""
+        planned = await self._files(revision)
+        return all(file.planning is Planning.PLANNED for file in planned) and any(
+            file.checkpoint.chunks for file in planned
+        )
 
     async def _found(self, revision: int) -> Delivery:
         async with self._engine.connect() as connection:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -12,9 +13,9 @@ from connector.kafka.producer import EventProducer, ProduceError
 from connector.kafka.record import leave_unfinished
 from connector.kafka.topics import DELIVERIES, PROFILES_DLQ
 from connector.telemetry import Telemetry
-from schemas.events import DeliveryState, ProfileChanged, ProfileStatus
+from schemas.events import DeliveryState, Operation, ProfileChanged, ProfileStatus
 from schemas.registry import PROFILE_CHANGED
-from services.ingest import chunks, deliveries, profiles
+from services.ingest import chunks, deliveries, profiles, replacing
 from services.ingest.clock import Clock
 from services.ingest.deadletters import DeadLetters, KafkaRecord
 from services.ingest.deliveries import Delivery
@@ -23,6 +24,7 @@ from services.ingest.facts import DeliveryReleased, WaitingReleased
 from services.ingest.holding import Holding, Stopped, Unrecordable, pause
 from services.ingest.patience import Patience, TryLater
 from services.ingest.publication import delivery_record
+from services.ingest.states import Settlement
 from services.ingest.status import StatusPublisher
 
 
@@ -89,6 +91,19 @@ class Releaser:
         for profile_id in overlooked:
             await self.release(profile_id)
 
+    async def send_unsent(self, *, before: datetime, limit: int) -> None:
+        """Sends what a crash left unsent, of deliveries that moved last before *before*.
+
+        Raises:
+            TryLater: Kafka did not acknowledge; call again.
+        """
+        async with self._engine.connect() as connection:
+            revisions = await chunks.unsent(connection, before=before, limit=limit)
+            found = [await deliveries.find(connection, revision) for revision in revisions]
+        for delivery in found:
+            if delivery is not None and delivery.destination is not None:
+                await self._emission.emit_due(delivery, delivery.destination)
+
     async def _plan_again(self, profile_id: UUID) -> int:
         """Writes the deliveries to their topic once more: they take the road of every other one."""
         async with self._engine.connect() as connection:
@@ -111,7 +126,12 @@ class Releaser:
             delivery = await deliveries.locked(connection, revision)
             if delivery is None or delivery.destination is None:
                 return 0
-            released = await chunks.release_waiting(connection, revision)
+            if delivery.event.operation is not Operation.REPLACE:
+                released = await chunks.release_waiting(connection, revision)
+            elif await replacing.any_in(connection, revision, Settlement.WAITING):
+                released = await replacing.restart(connection, revision)
+            else:
+                released = 0
             await deliveries.reassess(connection, delivery, self._clock())
         await self._emission.emit_due(delivery, delivery.destination)
         await self._status.publish(revision)

@@ -217,7 +217,7 @@ class Rig:
     @property
     def settler(self) -> Settler:
         """Outcomes into the ledger."""
-        return Settler(self.engine, self.status, self.telemetry, utc_now)
+        return Settler(self.engine, self.emission(), self.status, self.telemetry, utc_now)
 
     @property
     def outcomes(self) -> OutcomeIntake:

@@ -252,13 +252,6 @@ class TestRefusedDeliveries:
         assert delivery.reason is not None
         assert (DeliveryState.WAITING, "token_dead") == (delivery.state, delivery.reason.code)
 
-    async def test_replace_is_refused_and_nothing_is_asked(self, rig: Rig) -> None:
-        """An unsupported operation touches neither auth nor a store."""
-        delivery = await rig.planned(rig.event(rig.write(1), operation="replace"))
-        assert delivery.reason is not None
-        assert (DeliveryState.FAILED, "replace_not_supported") == (delivery.state, delivery.reason.code)
-        assert [] == rig.auth.asked
-
     async def test_a_connection_without_history_is_cancelled(self, rig: Rig) -> None:
         """It was accepted and there was nothing to do: not a failure."""
         delivery = await rig.planned(rig.event(kind="connection-created"))
