@@ -25,8 +25,9 @@ class Batch:
     It shows counts only, never a cell: not in its text form and not in an error.
     """
 
-    def __init__(self, frame: pl.DataFrame) -> None:
+    def __init__(self, frame: pl.DataFrame, schema: tuple[str, ...] | None = None) -> None:
         self._frame = frame
+        self._schema = schema
 
     def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override needs Python 3.12
         return f"Batch(rows={self.rows}, records={self.records}, schema={self.schema})"
@@ -43,8 +44,14 @@ class Batch:
 
     @cached_property
     def schema(self) -> tuple[str, ...]:
-        """The keys with a value in this batch, in Meta's order."""
+        """The keys with a value in this batch, in Meta's order; or those it was told to name."""
+        if self._schema is not None:
+            return self._schema
         return tuple(key.value for key in Key if self._frame[key].null_count() < self.rows)
+
+    def with_schema(self, schema: tuple[str, ...]) -> "Batch":
+        """The same rows under exactly these keys, as are all parts of it: a replacement may not change its schema."""
+        return Batch(self._frame, schema)
 
     def record_of(self, row: int) -> int:
         """The number, within the file, of the record a row came from."""
@@ -109,7 +116,7 @@ class Batch:
         return {number for number, row in enumerate(rows) if row in wanted}
 
     def _slice(self, start: int, end: int) -> "Batch":
-        return Batch(self._frame.slice(start, end - start))
+        return Batch(self._frame.slice(start, end - start), self._schema)
 
 
 def _cut(records: list[int], start: int, end: int) -> int:

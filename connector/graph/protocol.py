@@ -121,24 +121,26 @@ class MemberOperation(StrEnum):
 
     ADD = "add"
     REMOVE = "remove"
+    REPLACE = "replace"
 
 
 @dataclass(frozen=True)
 class Session:
-    """An upload session: Meta counts received rows per session, `batch_seq` starts at 1."""
+    """An upload session: Meta counts received rows per session, `batch_seq` starts at 1; the total is optional."""
 
     session_id: int
     batch_seq: int
     last: bool
-    estimated_total: int
+    estimated_total: int | None
 
     def document(self) -> dict[str, Any]:
         """As the `session` parameter (Meta's custom audience guide)."""
+        total = {} if self.estimated_total is None else {"estimated_num_total": self.estimated_total}
         return {
             "session_id": self.session_id,
             "batch_seq": self.batch_seq,
             "last_batch_flag": self.last,
-            "estimated_num_total": self.estimated_total,
+            **total,
         }
 
 
@@ -149,14 +151,14 @@ def session_id(*identity: object) -> int:
 
 
 def users(audience_id: str, operation: MemberOperation, payload: bytes, session: Session, rows: int) -> GraphRequest:
-    """Adds or removes members. The payload is in the body also for DELETE.
+    """Adds or removes members, or replaces them all. The payload is in the body also for DELETE.
 
     In the URL it breaks the connection from about 1,500 e-mails on (python SDK issues 279 and 367).
     """
     return GraphRequest(
         operation=f"users_{operation}",
-        method="POST" if operation is MemberOperation.ADD else "DELETE",
-        path=f"/{audience_id}/users",
+        method="DELETE" if operation is MemberOperation.REMOVE else "POST",
+        path=f"/{audience_id}/{'usersreplace' if operation is MemberOperation.REPLACE else 'users'}",
         document={"session": session.document()},
         raw={"payload": payload},
         rows=rows,

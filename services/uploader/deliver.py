@@ -27,7 +27,7 @@ from schemas.events import ChunkReady
 from schemas.registry import CHUNK_READY
 from services.uploader.delaying import Delays
 from services.uploader.doors import Doors
-from services.uploader.endings import Again, Arrived, Attempt, Ending, Lost, NeedsPerson, Paused, Postponed
+from services.uploader.endings import Again, Arrived, Attempt, Ending, Lost, NeedsPerson, Paused, Postponed, StartAgain
 from services.uploader.facts import ChunkRetried
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
@@ -105,6 +105,8 @@ class Deliverer:
                 await self._settler.arrived(record, chunk, ending, patience.attempt, self._clock() - started)
             case NeedsPerson():
                 await self._settler.waits(record, chunk, ending, patience.attempt)
+            case StartAgain():
+                await self._settler.starts_again(record, chunk, ending, patience.attempt)
             case Lost():
                 await self._settler.lost(record, chunk, ending, patience.attempt)
             case Postponed():
@@ -120,7 +122,7 @@ class Deliverer:
             match result:
                 case Postponed():
                     return result
-                case Arrived() | NeedsPerson() | Lost():
+                case Arrived() | NeedsPerson() | StartAgain() | Lost():
                     return replace(result, calls=calls + result.calls)
                 case Paused():
                     calls += result.calls

@@ -69,6 +69,15 @@ class Paused:
 
 
 @dataclass(frozen=True)
+class StartAgain:
+    """The session of the replacement is over: ingest has to begin all of it again. Nobody has to mend anything."""
+
+    message: str
+    calls: int = 0
+    fbtrace_id: str | None = None
+
+
+@dataclass(frozen=True)
 class Postponed:
     """It goes on from the delay topic `tier`, not before `due_at`; what is written there tells the rest.
 
@@ -84,6 +93,6 @@ class Postponed:
     first_failure_at: float | None
 
 
-Attempt = Arrived | NeedsPerson | Lost | Again | Paused
-Ending = Arrived | NeedsPerson | Lost
-Failed = NeedsPerson | Lost | Again | Paused
+Attempt = Arrived | NeedsPerson | Lost | StartAgain | Again | Paused
+Ending = Arrived | NeedsPerson | Lost | StartAgain
+Failed = NeedsPerson | Lost | StartAgain | Again | Paused

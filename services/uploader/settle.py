@@ -11,10 +11,10 @@ from connector.kafka.record import Record
 from connector.kafka.topics import OUTCOMES
 from connector.telemetry import Telemetry
 from connector.telemetry.logs import redact_text
-from schemas.events import ChunkCounts, ChunkReady, ChunkSettled, Dead, Delivered, Outcome, Waiting
+from schemas.events import REPLACE_RESTART, ChunkCounts, ChunkReady, ChunkSettled, Dead, Delivered, Outcome, Waiting
 from schemas.registry import CHUNK_READY, CHUNK_SETTLED
 from services.uploader.dead import DeadLetters
-from services.uploader.endings import Arrived, Ending, Lost, NeedsPerson
+from services.uploader.endings import Arrived, Ending, Lost, NeedsPerson, StartAgain
 from services.uploader.facts import ChunkDelivered, ChunkDied, ChunkWaits, PoisonBuried
 from services.uploader.line import Line
 from services.uploader.producing import PatientProducer
@@ -75,6 +75,13 @@ class Settler:
             settled = settled.model_copy(update={"settled_at": ending.since})
         await self._publish(record, settled)
         self._telemetry.emit(ChunkWaits(chunk.chunk_id, ending.cause, ending.scope))
+
+    async def starts_again(self, record: Record, chunk: ChunkReady, ending: StartAgain, attempts: int) -> None:
+        """The replacement has to begin anew: the ledger sends all of its chunks again, this one too."""
+        advice = f"nothing to do: the replacement begins again ({redact_text(ending.message)})"
+        scope = f"audience:{chunk.audience_id}"
+        waits = NeedsPerson(REPLACE_RESTART, scope, advice, calls=ending.calls, fbtrace_id=ending.fbtrace_id)
+        await self.waits(record, chunk, waits, attempts)
 
     async def lost(self, record: Record, chunk: ChunkReady, ending: Lost, attempts: int) -> None:
         """The chunk is given up: first the letter, then the outcome that speaks of it."""

@@ -24,7 +24,6 @@ from connector.graph.protocol import (
     Refusal,
     Session,
     Success,
-    session_id,
     users,
     users_reply,
 )
@@ -40,11 +39,12 @@ from connector.graph.verdicts import (
 )
 from connector.telemetry import Telemetry
 from schemas.events import MAX_CHUNK_RECORDS, ChunkReady, Operation
-from services.uploader.endings import Again, Arrived, Attempt, Failed, Lost, NeedsPerson, Paused
+from services.uploader.endings import Again, Arrived, Attempt, Failed, Lost, NeedsPerson, Paused, StartAgain
 from services.uploader.facts import CallMade, ThrottleHeard, UnknownAnswer, VersionWarning
 from services.uploader.governor import Governor
 from services.uploader.halving import Halving, most_calls
 from services.uploader.reconciling import Mismatch, Reconciled, SessionSoFar, account, reconcile, refused_row
+from services.uploader.sessions import ChunkSessions, ReplaceSession, SessionOver, Sessions, replace_schema
 
 Result = TypeVar("Result")
 
@@ -72,17 +72,11 @@ class _Sending:
     chunk: ChunkReady
     operation: MemberOperation
     credentials: Credentials
-    attempt: int
+    sessions: Sessions
     most_calls: int
     calls: int = 0
-    sessions: int = 0
     fbtrace_id: str | None = None
     parts: list[Reconciled] = field(default_factory=list)
-
-    def new_session(self) -> int:
-        """The id of the attempt's next session: derived, so that the same attempt, redelivered, names the same."""
-        self.sessions += 1
-        return session_id(self.chunk.chunk_id, self.chunk.audience_id, self.operation, self.attempt, self.sessions)
 
 
 class Uploads:
@@ -122,14 +116,20 @@ class Uploads:
     async def send(self, chunk: ChunkReady, prepared: Prepared, credentials: Credentials, attempt: int) -> Attempt:
         """Sends all rows of *prepared*; a chunk without a usable record makes no call."""
         operation = member_operation(chunk.operation)
-        if operation is None:
-            return Lost("replace_not_supported", "replace", "replacing a whole audience is not supported")
-        rows = self._removal_rows if operation is MemberOperation.REMOVE else MAX_ROWS
-        batches = prepared.batch.split(rows)
-        cap = len(batches) - 1 + most_calls(prepared.batch.rows)
-        sending = _Sending(chunk, operation, credentials, attempt, cap)
+        sessions: Sessions = ChunkSessions(chunk, operation, attempt)
+        whole = prepared.batch
+        if operation is MemberOperation.REPLACE:
+            if chunk.replace is None:
+                return Lost("replace_without_place", "replace", "the chunk event says no place in its replacement")
+            if chunk.replace.number == 1 and not whole.rows:
+                return Lost("replace_begins_empty", "replace", "the replacement's first part has no usable record")
+            sessions = ReplaceSession(chunk, chunk.replace, attempt)
+            whole = whole.with_schema(replace_schema(chunk))
+        batches = whole.split(self._removal_rows if operation is MemberOperation.REMOVE else MAX_ROWS)
+        cap = len(batches) - 1 + most_calls(whole.rows)
+        sending = _Sending(chunk, operation, credentials, sessions, cap)
         failed = await self._send_all(sending, batches)
-        if isinstance(failed, NeedsPerson | Lost):
+        if isinstance(failed, NeedsPerson | Lost | StartAgain):
             return replace(failed, calls=sending.calls, fbtrace_id=sending.fbtrace_id)
         if failed is not None:
             return replace(failed, calls=sending.calls)
@@ -138,31 +138,36 @@ class Uploads:
 
     async def _send_all(self, sending: _Sending, batches: list[Batch]) -> Failed | None:
         """The chunk's session: its batches one after another; the halves of a refused one have their own sessions."""
-        number = sending.new_session()
-        total = sum(batch.rows for batch in batches)
+        sending.sessions.begin(sum(batch.rows for batch in batches))
         so_far = SessionSoFar()
         for index, batch in enumerate(batches):
-            session = Session(number, index + 1, last=index + 1 == len(batches), estimated_total=total)
+            final = index + 1 == len(batches)
+            session = sending.sessions.batch(ends_session=final, ends_chunk=final)
             result = await self._send_batch(sending, batch, session, so_far)
             match result:
                 case Reconciled():
                     sending.parts.append(result)
-                    so_far = SessionSoFar(so_far.sent + batch.rows, so_far.invalid + result.invalid_rows)
+                    if not sending.sessions.shared:
+                        so_far = SessionSoFar(so_far.sent + batch.rows, so_far.invalid + result.invalid_rows)
                 case _Refused():
-                    failed = await self._isolate(sending, batch)
+                    failed = await self._isolate(sending, batch, final=final)
                     if failed is not None:
                         return failed
                 case _:
                     return result
         return None
 
-    async def _isolate(self, sending: _Sending, batch: Batch) -> Failed | None:
-        """Sends the halves of a refused *batch* until all its rows but those at fault have arrived."""
+    async def _isolate(self, sending: _Sending, batch: Batch, *, final: bool) -> Failed | None:
+        """Sends the halves of a refused *batch* until all its rows but those at fault have arrived.
+
+        It is the chunk's *final* batch, or others follow.
+        """
         halving = Halving(batch)
         halving.next()
         self._note_fault(sending, halving.refused())
         while (part := halving.next()) is not None:
-            session = Session(sending.new_session(), 1, last=True, estimated_total=part.rows)
+            sending.sessions.begin(part.rows)
+            session = sending.sessions.batch(ends_session=True, ends_chunk=final and halving.nothing_left)
             result = await self._send_batch(sending, part, session, SessionSoFar())
             match result:
                 case Reconciled():
@@ -182,10 +187,17 @@ class Uploads:
     async def _send_batch(
         self, sending: _Sending, batch: Batch, session: Session, before: SessionSoFar
     ) -> Reconciled | _Refused | Failed:
-        if sending.calls >= sending.most_calls:
-            return Lost("split_exhausted", "split", f"refused however it is halved, in {sending.calls} calls")
-        sending.calls += 1
-        answer = await self._call(sending, batch, session)
+        while True:
+            if sending.calls >= sending.most_calls:
+                return Lost("split_exhausted", "split", f"refused however it is halved, in {sending.calls} calls")
+            sending.calls += 1
+            answer = await self._call(sending, batch, session)
+            said = sending.sessions.refused(answer.error, session) if isinstance(answer, Refusal) else None
+            if isinstance(said, SessionOver):
+                return StartAgain(said.message)
+            if said is None:
+                break
+            session = said
         match answer:
             case Success():
                 return await self._taken(sending, batch, answer, before)
@@ -229,6 +241,7 @@ class Uploads:
         result = await self._in_worker(lambda: reconcile(batch, reply, audience_id=audience, before=before))
         match result:
             case Reconciled():
+                sending.sessions.taken()
                 return result
             case Mismatch(message, foreign=True):
                 return Lost("wrong_audience", "reply", message, kind="isolation")
@@ -270,15 +283,15 @@ class Uploads:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work)
 
 
-def member_operation(operation: Operation) -> MemberOperation | None:
-    """The `users` call of a chunk's operation; None for what no single call can do."""
+def member_operation(operation: Operation) -> MemberOperation:
+    """The call of a chunk's operation."""
     match operation:
         case Operation.ADD:
             return MemberOperation.ADD
         case Operation.REMOVE:
             return MemberOperation.REMOVE
         case Operation.REPLACE:
-            return None
+            return MemberOperation.REPLACE
         case _:
             assert_never(operation)
 

@@ -260,7 +260,7 @@ class Bench:
     def calls(self) -> list[dict[str, Any]]:
         """The emulator's log of calls that changed the audience's members."""
         calls = self.emulator.tell("GET", "/calls")
-        return [call for call in calls if call["path"].endswith(f"/{self.audience}/users")]
+        return [call for call in calls if f"/{self.audience}/users" in call["path"]]
 
     def fail(self, **answer: object) -> None:
         """Scripts the next call for the audience's members to be answered so."""
