@@ -5,6 +5,7 @@ the body; a GET has none, so there it stands in the query, where it is worthless
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from types import TracebackType
@@ -80,9 +81,11 @@ class GraphClient:
             headers["Content-Length"] = str(sum(map(len, body)))
         elif credentials.proof is not None:
             params["appsecret_proof"] = credentials.proof
+        data = _written(body)
+        del body  # see `Once`
         url = f"{self._settings.url.rstrip('/')}/{self._settings.version}{request.path}"
         async with session.request(
-            request.method, url, params=params, data=_written(body), headers=headers, allow_redirects=False
+            request.method, url, params=params, data=data, headers=headers, allow_redirects=False
         ) as answer:
             received = {name.lower(): value for name, value in answer.headers.items()}
             return RawAnswer(answer.status, received, await _all(answer))
@@ -93,14 +96,18 @@ class _OversizedAnswer(Exception):
 
 
 def _written(body: tuple[bytes, ...] | None) -> AsyncIterator[memoryview] | None:
-    """The body in blocks, without a copy: aiohttp writes 10 MB of plain bytes in one go, and everybody waits."""
+    """The body in blocks, without a copy: aiohttp writes 10 MB of plain bytes in one go, and everybody waits.
 
-    async def blocks(pieces: tuple[bytes, ...]) -> AsyncIterator[memoryview]:
-        for piece in pieces:
+    What was written is let go of.
+    """
+
+    async def blocks(pieces: deque[bytes]) -> AsyncIterator[memoryview]:
+        while pieces:
+            piece = memoryview(pieces.popleft())
             for start in range(0, len(piece), WRITE_BYTES):
-                yield memoryview(piece)[start : start + WRITE_BYTES]
+                yield piece[start : start + WRITE_BYTES]
 
-    return None if body is None else blocks(body)
+    return None if body is None else blocks(deque(body))
 
 
 async def _all(answer: aiohttp.ClientResponse) -> bytes:

@@ -86,7 +86,7 @@ async def target(graph_emulator: Emulator) -> AsyncIterator[Target]:
 
 
 class TestGoodAnswers:
-    @pytest.mark.parametrize("operation", list(MemberOperation))
+    @pytest.mark.parametrize("operation", [MemberOperation.ADD, MemberOperation.REMOVE])
     async def test_members_are_added_and_removed(self, target: Target, operation: MemberOperation) -> None:
         """A call with its payload in the body arrives, also as a DELETE, and its reply is readable."""
         await target.add()

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connector.graph.client import GraphClient
 from connector.graph.errors import GraphError
-from connector.graph.protocol import Answer, Credentials, GraphRequest, Meta, Refusal, Success
+from connector.graph.protocol import Answer, Credentials, GraphRequest, Meta, Once, Refusal, Success
 from connector.graph.protocol import create_audience as creating
 from connector.graph.usage import Usage
 from connector.kafka.events import encode
@@ -177,7 +177,11 @@ class Picky:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            if any(value in b"".join(request.body(credentials) or ()) for value in self._bad):
+            if self._bad and "payload" in request.raw:
+                payload = request.raw["payload"].take()
+                request = replace(request, raw={"payload": Once(payload)})
+                if not any(value in payload for value in self._bad):
+                    return await self._graph.send(request, credentials)
                 error = GraphError(1, 99, "OAuthException", is_transient=False, title="", message="no", fbtrace_id="t")
                 return Refusal(error, Meta(500, Usage()))
             return await self._graph.send(request, credentials)
