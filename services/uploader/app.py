@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
@@ -31,6 +32,7 @@ from services.uploader.producing import PatientProducer
 from services.uploader.profiles import ProfileNews
 from services.uploader.settings import UploaderSettings
 from services.uploader.settle import Settler
+from services.uploader.tiers import tier_consumers
 from services.uploader.upload import Uploads
 
 NAME = "uploader"
@@ -54,7 +56,7 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         governor = Governor()
         patient = PatientProducer(producer, telemetry, chance)
         prefix = settings.kafka.topic_prefix
-        line = Line(Fuse(settings.fuse.bounds()), telemetry)
+        line = Line(Fuse(settings.fuse.bounds()), telemetry, stop)
         settler = Settler(patient, DeadLetters(patient, prefix, line), line, prefix, telemetry)
         uploads = Uploads(
             graph=graph,
@@ -74,6 +76,7 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             uploads=uploads,
             governor=governor,
             settler=settler,
+            line=line,
             delays=Delays(patient, prefix, telemetry),
             telemetry=telemetry,
             workers=workers,
@@ -92,12 +95,28 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             concurrency=settings.upload.concurrency * HANDLED_PER_CALL,
             on_defect=settler.defect,
         )
+        tiers = tier_consumers(
+            settings.kafka,
+            group=GROUP,
+            handler=deliverer.handle,
+            on_defect=settler.defect,
+            lane_of=lane,
+            stop=stop,
+            concurrency=settings.retry.concurrency,
+        )
         profiles = Broadcast(
             settings.kafka, PROFILES.full_name(prefix), f"{NAME}-profiles", ProfileNews(doors, leases).handle
         )
-        app = application(_health(chunks, line), telemetry.registry)
+        app = application(_health([chunks, *tiers.values()], line), telemetry.registry)
         async with serving(app, settings.http):
-            await supervise(stop, {"chunks": chunks.run(stop), "profiles": profiles.run(stop)})
+            await supervise(
+                stop,
+                {
+                    "chunks": chunks.run(stop),
+                    **{f"tier {name}": tier.run(stop) for name, tier in tiers.items()},
+                    "profiles": profiles.run(stop),
+                },
+            )
 
 
 def lane(record: Record) -> str:
@@ -105,16 +124,16 @@ def lane(record: Record) -> str:
     return (record.key or b"").decode(errors="replace")
 
 
-def _health(chunks: ConcurrentConsumer, line: Line) -> Health:
-    """Live while the poll loop turns; ready when the group has given its partitions out and the line is not stopped."""
+def _health(consumers: Sequence[ConcurrentConsumer], line: Line) -> Health:
+    """Live while the poll loops turn; ready when the groups have given out their partitions and the line runs."""
 
     async def polling() -> bool:
-        return chunks.polling
+        return all(consumer.polling for consumer in consumers)
 
     async def assigned() -> bool:
-        return chunks.assignment_known
+        return all(consumer.assignment_known for consumer in consumers)
 
     async def running() -> bool:
         return line.running
 
-    return Health(live={"poll loop": polling}, ready={"assignment": assigned, "line": running})
+    return Health(live={"poll loops": polling}, ready={"assignments": assigned, "line": running})

@@ -31,6 +31,7 @@ from services.uploader.endings import Again, Arrived, Attempt, Ending, Lost, Nee
 from services.uploader.facts import ChunkRetried
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
+from services.uploader.line import Line
 from services.uploader.patience import THROTTLED, Patience, kind_of
 from services.uploader.retrying import GiveUp, InMemory, ToTier, for_pause
 from services.uploader.room import WaitingRoom
@@ -58,6 +59,7 @@ class Deliverer:
         uploads: Uploads,
         governor: Governor,
         settler: Settler,
+        line: Line,
         delays: Delays,
         telemetry: Telemetry,
         workers: Executor,
@@ -74,6 +76,7 @@ class Deliverer:
         self._uploads = uploads
         self._governor = governor
         self._settler = settler
+        self._line = line
         self._delays = delays
         self._telemetry = telemetry
         self._workers = workers
@@ -92,6 +95,7 @@ class Deliverer:
         Raises:
             CancelledError: The process is to stop first; the record will be read again.
         """
+        await self._line.begin()
         started = self._clock()
         try:
             chunk = decode(CHUNK_READY, ChunkReady, record.value, record.headers)

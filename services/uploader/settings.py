@@ -44,13 +44,14 @@ class RetrySettings(Section):
     `short` are the pauses in memory before the first ones, `delays` the seconds of the delay tiers 30s, 5m, 30m and 2h
     (a test makes them short). Given up is only what failed `attempts` times and for `seconds`. A wait of at most
     `memory` seconds that Meta asks for is spent in memory by `waiting` chunks of an account, the others are put into a
-    tier.
+    tier. `concurrency` chunks of each tier are worked on at once.
     """
 
     short: Annotated[tuple[Seconds, ...], Field(max_length=8)] = (0.5, 2.0)
     delays: tuple[Seconds, Seconds, Seconds, Seconds] = (30.0, 300.0, 1_800.0, 7_200.0)
     attempts: Annotated[int, Field(ge=1, le=100)] = 6
     seconds: Annotated[float, Field(ge=0)] = 3 * 3600.0
+    concurrency: Annotated[int, Field(ge=1, le=1_024)] = 4
     memory: Seconds = 30.0
     waiting: Annotated[int, Field(ge=0, le=1_024)] = 4
 

@@ -209,9 +209,7 @@ class Uploads:
     async def _call(self, sending: _Sending, batch: Batch, session: Session) -> Answer:
         chunk = sending.chunk
         # The payload is nobody's but the request's, which lets go of it when it is sent.
-        request = users(
-            chunk.audience_id, sending.operation, await self._in_worker(batch.payload), session, batch.rows
-        )
+        request = users(chunk.audience_id, sending.operation, await self._in_worker(batch.payload), session, batch.rows)
         started = self._clock()
         answer = await self._graph.send(request, sending.credentials)
         meta = None if isinstance(answer, NoAnswer) else answer.meta

@@ -547,18 +547,21 @@ class TestEnds:
         assert ("wrong_audience", 1) == (outcome.reason, bench.graph.calls)
 
     async def test_too_many_dead_letters_in_a_row_stop_the_line(self, bench: Bench) -> None:
-        """The third holds the consumers, once, and says why; an arrival before had begun a new row."""
-        held: list[str] = []
-        bench.line.holds(held.append)
+        """After the third nothing is begun until the process ends; an arrival before had begun a new row."""
         for records in (11, 11, 10, 11, 11):
             await bench.handle(await bench.chunk(lines(10), records=records))
-        assert bench.line.running
+        running = [bench.line.running]
+        await bench.handle(await bench.chunk(lines(10), records=11))
+        running.append(bench.line.running)
+        held = asyncio.create_task(bench.handle(await bench.chunk(lines(10))))
+        await asyncio.sleep(0)
+        calls = bench.graph.calls
+        bench.stop.set()
+        with pytest.raises(asyncio.CancelledError):
+            await held
 
-        for _ in range(2):
-            await bench.handle(await bench.chunk(lines(10), records=11))
-
-        assert ["3 dead letters in a row"] == held
-        assert not bench.line.running
+        assert [True, False] == running
+        assert calls == bench.graph.calls == 1
 
     async def test_a_changed_file_is_not_sent(self, bench: Bench) -> None:
         """What was planned is not what lies there now."""

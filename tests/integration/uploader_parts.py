@@ -334,7 +334,7 @@ async def put_together(
         graph.calls = 0
         graph.called.clear()
         producer = PatientProducer(outbox, telemetry, lambda: 0.0)
-        line = Line(Fuse(FuseSettings(row=3).bounds()), telemetry)
+        line = Line(Fuse(FuseSettings(row=3).bounds()), telemetry, stop)
         settler = Settler(producer, DeadLetters(producer, "fbc.", line), line, "fbc.", telemetry)
         doors = Doors(Breakers(), telemetry, stop)
         leases = Leases(session, url, ServiceSigner("uploader", key), telemetry)
@@ -353,6 +353,7 @@ async def put_together(
             ),
             governor=governor,
             settler=settler,
+            line=line,
             delays=Delays(producer, "fbc.", telemetry),
             telemetry=telemetry,
             workers=workers,
