@@ -45,7 +45,7 @@ def publish(
     profile: Annotated[str, typer.Option(help="name of the connected profile")] = "demo",
     audience_name: Annotated[str | None, typer.Option(help="create this audience once, then go on using it")] = None,
     audience_id: Annotated[str | None, typer.Option(help="an existing audience of the profile's ad account")] = None,
-    operation: Annotated[Operation, typer.Option(help="add or remove these people, or replace all by them")] = Operation.ADD,
+    operation: Annotated[Operation, typer.Option(help="add or remove people, or replace all")] = Operation.ADD,
     layout: Annotated[str, typer.Option(help="where in a record the match keys lie")] = "narrative-dataset",
     revision: Annotated[int | None, typer.Option(help="identity of the delivery; default: the time in ms")] = None,
     store: Annotated[str, typer.Option(help="the configured object store to put the files into")] = "local",
