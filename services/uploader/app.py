@@ -64,7 +64,6 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             telemetry=telemetry,
             workers=workers,
             version=settings.graph.version,
-            removal_rows=settings.upload.removal_rows,
             chance=chance,
         )
         doors = Doors(Breakers(), telemetry, stop)

@@ -15,7 +15,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import assert_never
 
+from connector.audience.layouts import reading_of
 from connector.audience.prepare import Prepared, prepare
+from connector.audience.records_ndjson import read_ndjson
 from connector.graph.protocol import Credentials
 from connector.kafka.events import PoisonEvent, decode
 from connector.kafka.headers import past
@@ -23,7 +25,7 @@ from connector.kafka.record import Record
 from connector.objects.errors import StoreError
 from connector.objects.stores import Stores
 from connector.telemetry import Telemetry
-from schemas.events import ChunkReady
+from schemas.events import MAX_CHUNK_RECORDS, ChunkReady, Operation
 from schemas.registry import CHUNK_READY
 from services.uploader.delaying import Delays
 from services.uploader.doors import Doors
@@ -35,6 +37,7 @@ from services.uploader.line import Line
 from services.uploader.patience import THROTTLED, Patience, kind_of
 from services.uploader.retrying import GiveUp, InMemory, ToTier, for_pause
 from services.uploader.room import WaitingRoom
+from services.uploader.sessions import replace_schema
 from services.uploader.settings import RetrySettings, UploadSettings
 from services.uploader.settle import Settler
 from services.uploader.stopping import pause, unless_stopping
@@ -82,6 +85,7 @@ class Deliverer:
         self._workers = workers
         self._desks = asyncio.Semaphore(bounds.concurrency + bounds.workers)
         self._calls = asyncio.Semaphore(bounds.concurrency)
+        self._removal_rows = bounds.removal_rows
         self._policy = retry.policy()
         self._room = WaitingRoom(retry.waiting)
         self._stop = stop
@@ -195,7 +199,7 @@ class Deliverer:
                 paused = self._governor.paused(chunk.ad_account_id, self._clock())
                 if paused > 0:
                     return Paused(paused)  # throttled meanwhile: give the desk back and wait outside
-                return await self._uploads.send(chunk, prepared, credentials, attempt)
+                return await self._uploads.send(chunk, prepared, credentials, attempt, lambda: self._prepared(chunk))
 
     async def _prepared(self, chunk: ChunkReady) -> Prepared | Again | Lost:
         """The chunk's rows, if the range still holds exactly what was planned; otherwise nothing of it leaves."""
@@ -203,15 +207,9 @@ class Deliverer:
         if not isinstance(block, bytes):
             return block
         # In a worker thread: arithmetic must not stop heartbeats.
+        this_year = datetime.now(UTC).year
         prepared = await asyncio.get_running_loop().run_in_executor(
-            self._workers,
-            lambda: prepare(
-                block,
-                layout=chunk.layout,
-                first_record=chunk.first_record,
-                first_line=chunk.first_line,
-                this_year=datetime.now(UTC).year,
-            ),
+            self._workers, lambda: _prepare(chunk, block, this_year, self._removal_rows)
         )
         if prepared.records != chunk.records:
             message = f"the range holds {prepared.records} records, {chunk.records} were planned"
@@ -239,4 +237,17 @@ def _postponed(decision: ToTier, patience: Patience, kind: str, code: str, messa
         message=message,
         attempts=patience.spent,
         first_failure_at=patience.first_failure_at,
+    )
+
+
+def _prepare(chunk: ChunkReady, block: bytes, this_year: int, removal_rows: int) -> Prepared:
+    reading = reading_of(chunk.layout, chunk.mapping)
+    records = read_ndjson(block, reading, first_record=chunk.first_record, first_line=chunk.first_line)
+    return prepare(
+        records,
+        reading,
+        this_year=this_year,
+        value_based=chunk.value_based,
+        max_rows=removal_rows if chunk.operation is Operation.REMOVE else MAX_CHUNK_RECORDS,
+        schema=replace_schema(chunk) if chunk.operation is Operation.REPLACE else None,
     )

@@ -38,6 +38,11 @@ class Sessions(Protocol):
         """Whether other chunks use the same session, whose counts then say nothing about this chunk alone."""
         ...
 
+    @property
+    def may_repeat(self) -> bool:
+        """Whether `refused` may ask for the same call again in another place."""
+        ...
+
     def begin(self, rows: int) -> None:
         """The next calls belong together and send so many rows."""
         ...
@@ -63,6 +68,7 @@ class ChunkSessions:
     operation: MemberOperation
     attempt: int
     shared: bool = False
+    may_repeat: bool = False
     _sessions: int = 0
     _batches: int = 0
     _rows: int = 0
@@ -99,6 +105,11 @@ class ReplaceSession:
     shared: bool = True
     _parts: int = 0
     _begun: bool = False
+
+    @property
+    def may_repeat(self) -> bool:
+        """See `Sessions`."""
+        return self.place.number == 1
 
     def begin(self, rows: int) -> None:
         """See `Sessions`."""

@@ -6,7 +6,7 @@ others arrive. The number of calls that may take is capped: a batch of which eve
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, assert_never
@@ -38,18 +38,19 @@ from connector.graph.verdicts import (
     classify,
 )
 from connector.telemetry import Telemetry
-from schemas.events import MAX_CHUNK_RECORDS, ChunkReady, Operation
+from schemas.events import ChunkReady, Operation
 from services.uploader.endings import Again, Arrived, Attempt, Failed, Lost, NeedsPerson, Paused, StartAgain
 from services.uploader.facts import CallMade, ThrottleHeard, UnknownAnswer, VersionWarning
 from services.uploader.governor import Governor
 from services.uploader.halving import Halving, most_calls
 from services.uploader.reconciling import Mismatch, Reconciled, SessionSoFar, account, reconcile, refused_row
-from services.uploader.sessions import ChunkSessions, ReplaceSession, SessionOver, Sessions, replace_schema
+from services.uploader.sessions import ChunkSessions, ReplaceSession, SessionOver, Sessions
 
 Result = TypeVar("Result")
 
-MAX_ROWS = MAX_CHUNK_RECORDS
-"""Rows in one call; a chunk whose records have several identifiers each may have more rows than records."""
+
+PrepareAgain = Callable[[], Awaitable[Prepared | Again | Lost]]
+"""The chunk read and prepared once more: the same batches, as its range is what was planned."""
 
 
 class Graph(Protocol):
@@ -73,6 +74,7 @@ class _Sending:
     operation: MemberOperation
     credentials: Credentials
     sessions: Sessions
+    again: PrepareAgain
     most_calls: int
     calls: int = 0
     fbtrace_id: str | None = None
@@ -87,7 +89,6 @@ class Uploads:
         governor: Hears the usage of every answer.
         workers: Threads that encode bodies and search samples: arithmetic that must not stop heartbeats.
         version: The Graph version asked for.
-        removal_rows: Rows in one call that removes.
         chance: Random numbers in [0, 1).
         clock: Monotonic seconds, the same as the governor's.
     """
@@ -100,7 +101,6 @@ class Uploads:
         telemetry: Telemetry,
         workers: Executor,
         version: str,
-        removal_rows: int,
         chance: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -109,26 +109,28 @@ class Uploads:
         self._telemetry = telemetry
         self._workers = workers
         self._version = version
-        self._removal_rows = removal_rows
         self._chance = chance
         self._clock = clock
 
-    async def send(self, chunk: ChunkReady, prepared: Prepared, credentials: Credentials, attempt: int) -> Attempt:
-        """Sends all rows of *prepared*; a chunk without a usable record makes no call."""
+    async def send(
+        self, chunk: ChunkReady, prepared: Prepared, credentials: Credentials, attempt: int, again: PrepareAgain
+    ) -> Attempt:
+        """Sends all rows of *prepared*; a chunk without a usable record makes no call.
+
+        The bodies are let go of as they are sent. The rare batch that is refused as a whole, and has to be divided, is
+        prepared *again*.
+        """
         operation = member_operation(chunk.operation)
         sessions: Sessions = ChunkSessions(chunk, operation, attempt)
-        whole = prepared.batch
         if operation is MemberOperation.REPLACE:
             if chunk.replace is None:
                 return Lost("replace_without_place", "replace", "the chunk event says no place in its replacement")
-            if chunk.replace.number == 1 and not whole.rows:
+            if chunk.replace.number == 1 and not prepared.rows:
                 return Lost("replace_begins_empty", "replace", "the replacement's first part has no usable record")
             sessions = ReplaceSession(chunk, chunk.replace, attempt)
-            whole = whole.with_schema(replace_schema(chunk))
-        batches = whole.split(self._removal_rows if operation is MemberOperation.REMOVE else MAX_ROWS)
-        cap = len(batches) - 1 + most_calls(whole.rows)
-        sending = _Sending(chunk, operation, credentials, sessions, cap)
-        failed = await self._send_all(sending, batches)
+        cap = len(prepared.batches) - 1 + most_calls(prepared.rows)
+        sending = _Sending(chunk, operation, credentials, sessions, again, cap)
+        failed = await self._send_all(sending, prepared.batches)
         if isinstance(failed, NeedsPerson | Lost | StartAgain):
             return replace(failed, calls=sending.calls, fbtrace_id=sending.fbtrace_id)
         if failed is not None:
@@ -136,21 +138,25 @@ class Uploads:
         counts, reasons, rejects = account(prepared, sending.parts)
         return Arrived(counts, reasons, rejects, sending.calls, sending.fbtrace_id)
 
-    async def _send_all(self, sending: _Sending, batches: list[Batch]) -> Failed | None:
+    async def _send_all(self, sending: _Sending, batches: Sequence[Batch]) -> Failed | None:
         """The chunk's session: its batches one after another; the halves of a refused one have their own sessions."""
         sending.sessions.begin(sum(batch.rows for batch in batches))
         so_far = SessionSoFar()
         for index, batch in enumerate(batches):
             final = index + 1 == len(batches)
             session = sending.sessions.batch(ends_session=final, ends_chunk=final)
-            result = await self._send_batch(sending, batch, session, so_far)
+            body = batch.payload if sending.sessions.may_repeat else batch.give_body
+            result = await self._send_batch(sending, batch, body, session, so_far)
             match result:
                 case Reconciled():
                     sending.parts.append(result)
                     if not sending.sessions.shared:
                         so_far = SessionSoFar(so_far.sent + batch.rows, so_far.invalid + result.invalid_rows)
                 case _Refused():
-                    failed = await self._isolate(sending, batch, final=final)
+                    prepared = await sending.again()
+                    if not isinstance(prepared, Prepared):
+                        return prepared
+                    failed = await self._isolate(sending, prepared.batches[index], final=final)
                     if failed is not None:
                         return failed
                 case _:
@@ -168,7 +174,7 @@ class Uploads:
         while (part := halving.next()) is not None:
             sending.sessions.begin(part.rows)
             session = sending.sessions.batch(ends_session=True, ends_chunk=final and halving.nothing_left)
-            result = await self._send_batch(sending, part, session, SessionSoFar())
+            result = await self._send_batch(sending, part, part.payload, session, SessionSoFar())
             match result:
                 case Reconciled():
                     sending.parts.append(result)
@@ -185,13 +191,18 @@ class Uploads:
             sending.parts.append(refused_row(row))
 
     async def _send_batch(
-        self, sending: _Sending, batch: Batch, session: Session, before: SessionSoFar
+        self,
+        sending: _Sending,
+        batch: Batch,
+        body: Callable[[], bytes],
+        session: Session,
+        before: SessionSoFar,
     ) -> Reconciled | _Refused | Failed:
         while True:
             if sending.calls >= sending.most_calls:
                 return Lost("split_exhausted", "split", f"refused however it is halved, in {sending.calls} calls")
             sending.calls += 1
-            answer = await self._call(sending, batch, session)
+            answer = await self._call(sending, batch, body, session)
             said = sending.sessions.refused(answer.error, session) if isinstance(answer, Refusal) else None
             if isinstance(said, SessionOver):
                 return StartAgain(said.message)
@@ -206,10 +217,10 @@ class Uploads:
             case _:
                 assert_never(answer)
 
-    async def _call(self, sending: _Sending, batch: Batch, session: Session) -> Answer:
+    async def _call(self, sending: _Sending, batch: Batch, body: Callable[[], bytes], session: Session) -> Answer:
         chunk = sending.chunk
         # The payload is nobody's but the request's, which lets go of it when it is sent.
-        request = users(chunk.audience_id, sending.operation, await self._in_worker(batch.payload), session, batch.rows)
+        request = users(chunk.audience_id, sending.operation, await self._in_worker(body), session, batch.rows)
         started = self._clock()
         answer = await self._graph.send(request, sending.credentials)
         meta = None if isinstance(answer, NoAnswer) else answer.meta

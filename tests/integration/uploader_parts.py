@@ -348,7 +348,6 @@ async def put_together(
                 telemetry=telemetry,
                 workers=workers,
                 version=settings.version,
-                removal_rows=bounds.removal_rows,
                 chance=lambda: 0.0,
             ),
             governor=governor,

@@ -11,7 +11,9 @@ import pytest
 from bench.measuring import Figure, seconds
 from bench.people import people, write_people
 from bench.request_body import SDK, SDK_SCHEMA, measure, our_bodies, sdk_bodies
+from connector.audience.layouts import reading_of
 from connector.audience.prepare import prepare
+from connector.audience.records_ndjson import read_ndjson
 from schemas.events import Layout
 
 
@@ -29,8 +31,9 @@ class TestPeople:
 
     def test_every_one_can_be_matched(self, file: Path) -> None:
         """The people are valid, so that a figure is one of delivering, not of refusing."""
-        prepared = prepare(file.read_bytes(), layout=Layout.NARRATIVE_DATASET, first_record=1, first_line=1)
-        assert (300, {}, {}) == (prepared.batch.records, prepared.rejects.counts, prepared.cell_rejects)
+        reading = reading_of(Layout.NARRATIVE_DATASET)
+        prepared = prepare(read_ndjson(file.read_bytes(), reading, first_record=1, first_line=1), reading)
+        assert (300, {}, {}) == (prepared.sent, prepared.rejects.counts, prepared.cell_rejects)
 
 
 class TestRequestBody:
