@@ -32,9 +32,10 @@ class WaitScope(StrEnum):
 
 @dataclass(frozen=True)
 class RetryLater:
-    """Trouble that passes: try again with back-off; an attempt is spent."""
+    """Trouble that passes: try again with back-off; an attempt is spent. After `halve_after` of them, halve."""
 
     reason: str
+    halve_after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ REPLACING = RetryLater("audience_being_replaced")
 
 TABLE: dict[tuple[int, int | None], Trouble] = {
     # -- trouble that passes
-    (1, None): RetryLater("unknown_at_meta"),
+    (1, None): RetryLater("unknown_at_meta", halve_after=3),  # Meta says it also to what is too large
     (1, 99): Split("oversized"),  # also "reduce the amount of data": java SDK issue 46
     (2, None): RetryLater("service_unavailable"),
     (960, None): RetryLater("batch_timeout"),

@@ -11,6 +11,10 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import assert_never
+
+from connector.graph.verdicts import WaitScope
+from schemas.events import ChunkReady
 
 MAX_BREAKERS = 10_000
 """The oldest is forgotten beyond that: its next chunk asks Meta once more."""
@@ -104,3 +108,16 @@ class Breakers:
             return False
         breaker.released_at = at
         return True
+
+
+def scope_name(scope: WaitScope, chunk: ChunkReady) -> str:
+    """What waits, by name: everything else that needs the same token, account or audience waits with it."""
+    match scope:
+        case WaitScope.TOKEN:
+            return f"token:{chunk.profile_id}"
+        case WaitScope.ACCOUNT:
+            return f"account:{chunk.ad_account_id}"
+        case WaitScope.AUDIENCE:
+            return f"audience:{chunk.audience_id}"
+        case _:
+            assert_never(scope)

@@ -35,6 +35,7 @@ from services.uploader.governor import Governor
 from services.uploader.leases import Leases
 from services.uploader.line import Line
 from services.uploader.patience import THROTTLED, Patience, kind_of
+from services.uploader.reconciling import Reconciled
 from services.uploader.retrying import GiveUp, InMemory, ToTier, for_pause
 from services.uploader.room import WaitingRoom
 from services.uploader.sessions import replace_schema
@@ -125,8 +126,9 @@ class Deliverer:
     async def _deliver(self, chunk: ChunkReady, patience: Patience) -> Ending | Postponed:
         """Attempts until one ends for good, or the next one is too far away to be waited for here."""
         calls = 0
+        done: dict[int, Reconciled] = {}
         while True:
-            result = await self._tried(chunk, patience)
+            result = await self._tried(chunk, patience, done)
             match result:
                 case Postponed():
                     return result
@@ -142,14 +144,14 @@ class Deliverer:
                 case _:
                     assert_never(result)
 
-    async def _tried(self, chunk: ChunkReady, patience: Patience) -> Attempt | Postponed:
+    async def _tried(self, chunk: ChunkReady, patience: Patience, done: dict[int, Reconciled]) -> Attempt | Postponed:
         """One attempt, unless something the chunk needs waits for a person, or its account for a long time."""
         entry = await self._doors.enter(chunk)
         if isinstance(entry, NeedsPerson):
             return entry
         result: Attempt | Postponed | None = None
         try:
-            result = await self._admitted(chunk, patience) or await self._attempt(chunk, patience.attempt)
+            result = await self._admitted(chunk, patience) or await self._attempt(chunk, patience.attempt, done)
         finally:
             self._doors.leave(entry, result)
         if isinstance(result, NeedsPerson):
@@ -184,7 +186,7 @@ class Deliverer:
             case _:
                 assert_never(decision)
 
-    async def _attempt(self, chunk: ChunkReady, attempt: int) -> Attempt:
+    async def _attempt(self, chunk: ChunkReady, attempt: int, done: dict[int, Reconciled]) -> Attempt:
         """One attempt. A desk is taken only once the account may be called: who waits holds nobody up."""
         async with self._desks:
             await unless_stopping(self._stop)
@@ -199,7 +201,9 @@ class Deliverer:
                 paused = self._governor.paused(chunk.ad_account_id, self._clock())
                 if paused > 0:
                     return Paused(paused)  # throttled meanwhile: give the desk back and wait outside
-                return await self._uploads.send(chunk, prepared, credentials, attempt, lambda: self._prepared(chunk))
+                return await self._uploads.send(
+                    chunk, prepared, credentials, attempt=attempt, done=done, again=lambda: self._prepared(chunk)
+                )
 
     async def _prepared(self, chunk: ChunkReady) -> Prepared | Again | Lost:
         """The chunk's rows, if the range still holds exactly what was planned; otherwise nothing of it leaves."""

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from connector.graph.verdicts import WaitScope
 from connector.telemetry import Telemetry
 from schemas.events import ChunkReady
-from services.uploader.breakers import Breakers, Free, Probed, Shut
+from services.uploader.breakers import Breakers, Free, Probed, Shut, scope_name
 from services.uploader.endings import Arrived, Attempt, NeedsPerson, Postponed
 from services.uploader.facts import ScopeClosed, ScopeOpened, ScopeReleased
 from services.uploader.stopping import unless_stopping
-from services.uploader.upload import scope_name
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,14 @@ class SessionOver:
     message: str
 
 
+class Opened(Protocol):
+    """A session that has begun."""
+
+    def batch(self, *, ends_session: bool, ends_chunk: bool) -> Session:
+        """The place of its next call."""
+        ...
+
+
 class Sessions(Protocol):
     """Numbers the calls of one attempt."""
 
@@ -43,12 +51,8 @@ class Sessions(Protocol):
         """Whether `refused` may ask for the same call again in another place."""
         ...
 
-    def begin(self, rows: int) -> None:
-        """The next calls belong together and send so many rows."""
-        ...
-
-    def batch(self, *, ends_session: bool, ends_chunk: bool) -> Session:
-        """The place of the next call."""
+    def begin(self, rows: int) -> Opened:
+        """The session of calls that belong together and send so many rows."""
         ...
 
     def taken(self) -> None:
@@ -61,6 +65,18 @@ class Sessions(Protocol):
 
 
 @dataclass
+class _OwnSession:
+    number: int
+    rows: int
+    batches: int = 0
+
+    def batch(self, *, ends_session: bool, ends_chunk: bool) -> Session:  # noqa: ARG002 -- of interest to the other kind
+        """See `Opened`."""
+        self.batches += 1
+        return Session(self.number, self.batches, last=ends_session, estimated_total=self.rows)
+
+
+@dataclass
 class ChunkSessions:
     """Adding or removing. The ids are derived: the same attempt, redelivered, names the same sessions."""
 
@@ -70,19 +86,13 @@ class ChunkSessions:
     shared: bool = False
     may_repeat: bool = False
     _sessions: int = 0
-    _batches: int = 0
-    _rows: int = 0
 
-    def begin(self, rows: int) -> None:
+    def begin(self, rows: int) -> Opened:
         """See `Sessions`."""
-        self._sessions, self._batches, self._rows = self._sessions + 1, 0, rows
-
-    def batch(self, *, ends_session: bool, ends_chunk: bool) -> Session:  # noqa: ARG002 -- of interest to the other kind
-        """See `Sessions`."""
-        self._batches += 1
+        self._sessions += 1
         chunk = self.chunk
         number = session_id(chunk.chunk_id, chunk.audience_id, self.operation, self.attempt, self._sessions)
-        return Session(number, self._batches, last=ends_session, estimated_total=self._rows)
+        return _OwnSession(number, rows)
 
     def taken(self) -> None:
         """See `Sessions`."""
@@ -111,11 +121,12 @@ class ReplaceSession:
         """See `Sessions`."""
         return self.place.number == 1
 
-    def begin(self, rows: int) -> None:
+    def begin(self, rows: int) -> Opened:  # noqa: ARG002 -- Meta closes it when it is told the last call
         """See `Sessions`."""
+        return self
 
     def batch(self, *, ends_session: bool, ends_chunk: bool) -> Session:  # noqa: ARG002 -- of interest to the other kind
-        """See `Sessions`."""
+        """See `Opened`."""
         self._parts += 1
         return self._session(self._number(), last=ends_chunk and self.place.number == self.place.total)
 

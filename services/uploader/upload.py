@@ -34,16 +34,17 @@ from connector.graph.verdicts import (
     Throttled,
     Unknown,
     WaitForPerson,
-    WaitScope,
     classify,
 )
 from connector.telemetry import Telemetry
 from schemas.events import ChunkReady, Operation
+from services.uploader.breakers import scope_name
 from services.uploader.endings import Again, Arrived, Attempt, Failed, Lost, NeedsPerson, Paused, StartAgain
 from services.uploader.facts import CallMade, ThrottleHeard, UnknownAnswer, VersionWarning
 from services.uploader.governor import Governor
 from services.uploader.halving import Halving, most_calls
 from services.uploader.reconciling import Mismatch, Reconciled, SessionSoFar, account, reconcile, refused_row
+from services.uploader.searching import Allowance, Search
 from services.uploader.sessions import ChunkSessions, ReplaceSession, SessionOver, Sessions
 
 Result = TypeVar("Result")
@@ -51,6 +52,13 @@ Result = TypeVar("Result")
 
 PrepareAgain = Callable[[], Awaitable[Prepared | Again | Lost]]
 """The chunk read and prepared once more: the same batches, as its range is what was planned."""
+
+
+SEARCH_SHARE = 0.02
+"""Of all calls, those that may look for invalid rows that Meta did not name."""
+
+LONGEST_PACE = 5.0
+"""Seconds a chunk that has begun waits for its next call without giving its desk back."""
 
 
 class Graph(Protocol):
@@ -63,7 +71,12 @@ class Graph(Protocol):
 
 @dataclass(frozen=True)
 class _Refused:
-    """Meta refused the batch as a whole: halve it."""
+    """Meta refused the batch as a whole: halve it.
+
+    With `unsure` the cause may be trouble that passes: then no row is condemned for it.
+    """
+
+    unsure: Again | None = None
 
 
 @dataclass
@@ -73,6 +86,8 @@ class _Sending:
     chunk: ChunkReady
     operation: MemberOperation
     credentials: Credentials
+    attempt: int
+    done: dict[int, Reconciled]
     sessions: Sessions
     again: PrepareAgain
     most_calls: int
@@ -111,14 +126,22 @@ class Uploads:
         self._version = version
         self._chance = chance
         self._clock = clock
+        self._searches = Allowance(SEARCH_SHARE)
 
     async def send(
-        self, chunk: ChunkReady, prepared: Prepared, credentials: Credentials, attempt: int, again: PrepareAgain
+        self,
+        chunk: ChunkReady,
+        prepared: Prepared,
+        credentials: Credentials,
+        *,
+        attempt: int,
+        done: dict[int, Reconciled],
+        again: PrepareAgain,
     ) -> Attempt:
         """Sends all rows of *prepared*; a chunk without a usable record makes no call.
 
         The bodies are let go of as they are sent. The rare batch that is refused as a whole, and has to be divided, is
-        prepared *again*.
+        prepared *again*. *done* are the batches of earlier attempts that arrived, by their index; it is added to.
         """
         operation = member_operation(chunk.operation)
         sessions: Sessions = ChunkSessions(chunk, operation, attempt)
@@ -129,7 +152,7 @@ class Uploads:
                 return Lost("replace_begins_empty", "replace", "the replacement's first part has no usable record")
             sessions = ReplaceSession(chunk, chunk.replace, attempt)
         cap = len(prepared.batches) - 1 + most_calls(prepared.rows)
-        sending = _Sending(chunk, operation, credentials, sessions, again, cap)
+        sending = _Sending(chunk, operation, credentials, attempt, done, sessions, again, cap)
         failed = await self._send_all(sending, prepared.batches)
         if isinstance(failed, NeedsPerson | Lost | StartAgain):
             return replace(failed, calls=sending.calls, fbtrace_id=sending.fbtrace_id)
@@ -140,15 +163,19 @@ class Uploads:
 
     async def _send_all(self, sending: _Sending, batches: Sequence[Batch]) -> Failed | None:
         """The chunk's session: its batches one after another; the halves of a refused one have their own sessions."""
-        sending.sessions.begin(sum(batch.rows for batch in batches))
+        session_of_chunk = sending.sessions.begin(sum(batch.rows for batch in batches))
         so_far = SessionSoFar()
         for index, batch in enumerate(batches):
+            if index in sending.done:
+                sending.parts.append(sending.done[index])
+                continue
             final = index + 1 == len(batches)
-            session = sending.sessions.batch(ends_session=final, ends_chunk=final)
+            session = session_of_chunk.batch(ends_session=final, ends_chunk=final)
             body = batch.payload if sending.sessions.may_repeat else batch.give_body
             result = await self._send_batch(sending, batch, body, session, so_far)
             match result:
                 case Reconciled():
+                    sending.done[index] = result = await self._searched(sending, index, result)
                     sending.parts.append(result)
                     if not sending.sessions.shared:
                         so_far = SessionSoFar(so_far.sent + batch.rows, so_far.invalid + result.invalid_rows)
@@ -156,39 +183,68 @@ class Uploads:
                     prepared = await sending.again()
                     if not isinstance(prepared, Prepared):
                         return prepared
-                    failed = await self._isolate(sending, prepared.batches[index], final=final)
+                    failed = await self._isolate(sending, prepared.batches[index], result.unsure, final=final)
                     if failed is not None:
                         return failed
                 case _:
                     return result
         return None
 
-    async def _isolate(self, sending: _Sending, batch: Batch, *, final: bool) -> Failed | None:
+    async def _isolate(self, sending: _Sending, batch: Batch, unsure: Again | None, *, final: bool) -> Failed | None:
         """Sends the halves of a refused *batch* until all its rows but those at fault have arrived.
 
-        It is the chunk's *final* batch, or others follow.
+        It is the chunk's *final* batch, or others follow. When its refusal was *unsure*, and a row alone or every half
+        meets it too, the batch's size was not the trouble.
         """
         halving = Halving(batch)
         halving.next()
-        self._note_fault(sending, halving.refused())
+        if (row := halving.refused()) is not None:
+            if unsure is not None:
+                return unsure
+            sending.parts.append(refused_row(row))
         while (part := halving.next()) is not None:
-            sending.sessions.begin(part.rows)
-            session = sending.sessions.batch(ends_session=True, ends_chunk=final and halving.nothing_left)
+            opened = sending.sessions.begin(part.rows)
+            session = opened.batch(ends_session=True, ends_chunk=final and halving.nothing_left)
             result = await self._send_batch(sending, part, part.payload, session, SessionSoFar())
             match result:
                 case Reconciled():
                     sending.parts.append(result)
                     halving.taken()
                 case _Refused():
-                    self._note_fault(sending, halving.refused())
+                    if (row := halving.refused()) is not None:
+                        if result.unsure is not None:
+                            return result.unsure
+                        sending.parts.append(refused_row(row))
+                case Lost(reason="split_exhausted") if unsure is not None:
+                    return unsure
                 case _:
                     return result
         return None
 
-    @staticmethod
-    def _note_fault(sending: _Sending, row: Batch | None) -> None:
-        if row is not None:
-            sending.parts.append(refused_row(row))
+    async def _searched(self, sending: _Sending, index: int, taken: Reconciled) -> Reconciled:
+        """*taken*, with the rows that Meta counted as invalid and named none of, as far as they are found.
+
+        Not in a replacement, whose session counts the rows of others too. Whatever goes wrong ends the search: the
+        batch has arrived.
+        """
+        if taken.invalid or not taken.unnumbered or sending.sessions.shared or not self._searches.allows():
+            return taken
+        prepared = await sending.again()
+        if not isinstance(prepared, Prepared):
+            return taken
+        batch = prepared.batches[index]
+        search, calls = Search(batch, taken.unnumbered), 0
+        while calls < most_calls(batch.rows) and (part := search.next()) is not None:
+            calls += 1
+            sending.most_calls += 1
+            session = sending.sessions.begin(part.rows).batch(ends_session=True, ends_chunk=False)
+            result = await self._send_batch(sending, part, part.payload, session, SessionSoFar())
+            if not isinstance(result, Reconciled):
+                break
+            search.heard(result.invalid_rows)
+        self._searches.searched(calls)
+        found = tuple((row.record_of(0), row.line_of(0)) for row in search.found)
+        return Reconciled(invalid=found, unnumbered=max(taken.unnumbered - len(found), 0))
 
     async def _send_batch(
         self,
@@ -201,6 +257,8 @@ class Uploads:
         while True:
             if sending.calls >= sending.most_calls:
                 return Lost("split_exhausted", "split", f"refused however it is halved, in {sending.calls} calls")
+            if sending.calls and (paused := await self._governed(sending.chunk)):
+                return paused
             sending.calls += 1
             answer = await self._call(sending, batch, body, session)
             said = sending.sessions.refused(answer.error, session) if isinstance(answer, Refusal) else None
@@ -217,10 +275,19 @@ class Uploads:
             case _:
                 assert_never(answer)
 
+    async def _governed(self, chunk: ChunkReady) -> Paused | None:
+        """Waits for the account's pace before a further call of the chunk, but not for long: its desk is taken."""
+        while (seconds := self._governor.admit(chunk.ad_account_id, self._clock())) > 0:
+            if seconds > LONGEST_PACE:
+                return Paused(seconds)
+            await asyncio.sleep(seconds)
+        return None
+
     async def _call(self, sending: _Sending, batch: Batch, body: Callable[[], bytes], session: Session) -> Answer:
         chunk = sending.chunk
         # The payload is nobody's but the request's, which lets go of it when it is sent.
         request = users(chunk.audience_id, sending.operation, await self._in_worker(body), session, batch.rows)
+        self._searches.called()
         started = self._clock()
         answer = await self._graph.send(request, sending.credentials)
         meta = None if isinstance(answer, NoAnswer) else answer.meta
@@ -266,9 +333,11 @@ class Uploads:
         chunk, code, message = sending.chunk, *described(answer)
         verdict = classify(answer)
         match verdict:
-            case RetryLater(reason):
+            case RetryLater(reason, halve_after):
                 asked = 0.0 if isinstance(answer, NoAnswer) else answer.meta.usage.regain_seconds
-                return Again(reason, code, message, not_before=asked)
+                again = Again(reason, code, message, not_before=asked)
+                halve = halve_after is not None and sending.attempt > halve_after
+                return _Refused(unsure=again) if halve else again
             case Throttled():
                 seconds = self._governor.throttled(chunk.ad_account_id, verdict, self._clock(), self._chance())
                 self._telemetry.emit(ThrottleHeard(verdict.scope.value, chunk.ad_account_id, round(seconds, 1)))
@@ -305,19 +374,6 @@ def member_operation(operation: Operation) -> MemberOperation:
             return MemberOperation.REPLACE
         case _:
             assert_never(operation)
-
-
-def scope_name(scope: WaitScope, chunk: ChunkReady) -> str:
-    """What waits, by name: everything else that needs the same token, account or audience waits with it."""
-    match scope:
-        case WaitScope.TOKEN:
-            return f"token:{chunk.profile_id}"
-        case WaitScope.ACCOUNT:
-            return f"account:{chunk.ad_account_id}"
-        case WaitScope.AUDIENCE:
-            return f"audience:{chunk.audience_id}"
-        case _:
-            assert_never(scope)
 
 
 def described(answer: Refusal | Garbled | NoAnswer) -> tuple[str, str]:

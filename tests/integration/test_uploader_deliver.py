@@ -152,6 +152,40 @@ class TestInvalidRows:
 
         assert (1, 2) == (bench.outbox.outcome.counts.accepted, bench.outbox.outcome.counts.invalid)
 
+    async def test_a_row_meta_counts_and_does_not_name_is_found(self, graph_emulator: Emulator, tmp_path: Path) -> None:
+        """Parts are sent again and counted until it stands alone; nobody is doubled by that."""
+        async with put_together(graph_emulator, tmp_path) as bench:
+            bench.graph.unnamed = digest(f"{WHO}-77@example.com")
+
+            await bench.handle(await bench.chunk(lines(1_000)))
+
+            outcome = bench.outbox.outcome
+            assert (999, 1) == (outcome.counts.accepted, outcome.counts.invalid)
+            assert [78] == [reject.record for reject in outcome.rejects]
+            assert bench.graph.calls <= 1 + 10
+
+    async def test_rows_are_not_searched_for_at_any_price(self, graph_emulator: Emulator, tmp_path: Path) -> None:
+        """Calls deliver: after the first search the next ones wait until there were fifty times as many."""
+        async with put_together(graph_emulator, tmp_path) as bench:
+            bench.graph.unnamed = digest(f"{WHO}-7@example.com")
+            for _ in range(4):
+                await bench.handle(await bench.chunk(lines(100)))
+
+            assert [1, 1, 1, 1] == [outcome.counts.invalid for outcome in bench.outbox.outcomes]
+            assert [1, 0, 0, 0] == [len(outcome.rejects) for outcome in bench.outbox.outcomes]
+
+    async def test_after_a_refused_batch_the_chunk_goes_on(self, graph_emulator: Emulator, tmp_path: Path) -> None:
+        """The batches after it are in the chunk's own session, counted as before."""
+        bad = "00000007-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
+        async with put_together(graph_emulator, tmp_path, bad=[bad]) as bench:
+            await bench.handle(await bench.chunk(twins(6_000)))
+
+            assert (6_000, 11_999, 1) == (
+                bench.outbox.outcome.counts.accepted,
+                bench.count(),
+                bench.outbox.outcome.attempts,
+            )
+
     async def test_a_refused_batch_gives_up_one_row(self, graph_emulator: Emulator, tmp_path: Path) -> None:
         """One bad row in 10,000 is found alone within 29 calls; 9,999 people are in the audience."""
         async with put_together(graph_emulator, tmp_path, bad=[digest(f"{WHO}-7777@example.com")]) as bench:
@@ -213,6 +247,47 @@ class TestPassingTrouble:
         await bench.handle(await bench.chunk(lines(10)))
 
         assert (10, 2) == (bench.count(), bench.outbox.outcome.attempts)
+
+    async def test_an_unknown_error_is_halved_after_three_times(self, graph_emulator: Emulator, tmp_path: Path) -> None:
+        """Code 1 is also what Meta says to what is too large: the halves arrive."""
+        retry = RetrySettings(short=(0.01, 0.01, 0.01))
+        async with put_together(graph_emulator, tmp_path, retry=retry) as bench:
+            for _ in range(4):
+                bench.fail(code=1)
+
+            await bench.handle(await bench.chunk(lines(10)))
+
+            assert (10, 4, 6) == (bench.count(), bench.outbox.outcome.attempts, bench.outbox.outcome.calls)
+
+    async def test_an_unknown_error_that_stays_condemns_nobody(self, graph_emulator: Emulator, tmp_path: Path) -> None:
+        """An outage that answers code 1 to everything is waited for; no row is at fault for it."""
+        retry = RetrySettings(short=(0.01, 0.01, 0.01))
+        async with put_together(graph_emulator, tmp_path, retry=retry) as bench:
+            for _ in range(9):
+                bench.fail(code=1)
+
+            await bench.handle(await bench.chunk(lines(10)))
+
+            assert ([], "1") == (
+                bench.outbox.outcomes,
+                text(bench.outbox.postponed("30s").headers, "error-code"),
+            )
+
+    async def test_what_arrived_before_a_throttle_is_not_sent_again(self, bench: Bench) -> None:
+        """Three calls, the second throttled: it goes on there."""
+        match = {"path": "/users", "audience": bench.audience}
+        headers = {"Retry-After": "1", "x-business-use-case-usage": "{}"}
+        answer = {"code": 80003, "subcode": 2446079, "headers": headers}
+        bench.emulator.tell("POST", "/faults", {"match": match, "after": 1, "answer": answer})
+
+        await bench.handle(await bench.chunk(lines(2_500), operation=Operation.REMOVE))
+
+        assert [1_000, 1_000, 500] == [call["rows"] for call in bench.calls() if call["status"] == 200]
+        assert (2_500, 4, 1) == (
+            bench.outbox.outcome.counts.accepted,
+            bench.outbox.outcome.calls,
+            bench.outbox.outcome.attempts,
+        )
 
     async def test_exhausted_it_is_a_dead_letter(self, bench: Bench) -> None:
         """Three attempts, then the letter with the original bytes, then the outcome that speaks of it."""

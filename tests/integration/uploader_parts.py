@@ -169,6 +169,8 @@ class Picky:
         self.called = asyncio.Event()
         self.in_flight = 0
         self.most_in_flight = 0
+        self.unnamed: str | None = None
+        """A value whose row is counted as invalid and not named."""
 
     async def send(self, request: GraphRequest, credentials: Credentials) -> Answer:
         """As `GraphClient.send`."""
@@ -184,6 +186,12 @@ class Picky:
                     return await self._graph.send(request, credentials)
                 error = GraphError(1, 99, "OAuthException", is_transient=False, title="", message="no", fbtrace_id="t")
                 return Refusal(error, Meta(500, Usage()))
+            if self.unnamed is not None and "payload" in request.raw:
+                payload = request.raw["payload"].take()
+                answer = await self._graph.send(replace(request, raw={"payload": Once(payload)}), credentials)
+                assert isinstance(answer, Success)
+                invalid = int(self.unnamed.encode() in payload)
+                return replace(answer, document={**answer.document, "num_invalid_entries": invalid})
             return await self._graph.send(request, credentials)
         finally:
             self.in_flight -= 1
