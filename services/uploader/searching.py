@@ -2,7 +2,7 @@
 
 Meta names at most 100 invalid rows, now and then none, or not in the form they were sent. Then parts of the batch are
 sent again, which changes nothing, as membership is a set, and the counts of the parts lead to the rows: one among n in
-at most log2(n) calls, rounded up. They come from the account's budget and deliver nobody, so they are bounded twice: in
+at most log2(n) + 1 calls, rounded up. They come from the account's budget and deliver nobody, so they are bounded twice: in
 number, and in their share of all calls (`Allowance`). What is not found stays counted.
 """
 
@@ -14,35 +14,42 @@ from services.uploader.halving import Part
 class Search(Generic[Part]):
     """Ask `next()` what to send, then say with `heard` how many of its rows are invalid, until there is nothing left.
 
-    Only the first half of a part is asked about: the rest of the part's invalid rows are in the second one.
+    Only the first half of a part is asked about: the rest of the part's invalid rows are in the second one. But Meta
+    calls its counts approximate, so a row is only found when it was counted alone.
     """
 
     def __init__(self, whole: Part, invalid: int) -> None:
         self.found: list[Part] = []
         self._open: list[tuple[Part, int]] = []
-        self._asked: tuple[Part, Part, int] | None = None
-        self._take(whole, invalid)
+        self._asked: tuple[Part, Part | None, int] | None = None
+        if whole.rows == 1 and invalid:
+            self.found.append(whole)
+        else:
+            self._look_into(whole, invalid)
 
     def next(self) -> Part | None:
         """What to send now; None when every row was found or is innocent."""
         if not self._open:
             return None
         part, invalid = self._open.pop()
-        first, second = part.halves()
+        first, second = (part, None) if part.rows == 1 else part.halves()
         self._asked = (first, second, invalid)
         return first
 
     def heard(self, invalid: int) -> None:
         """So many rows of what was sent are invalid."""
-        if self._asked is not None:
-            first, second, of_both = self._asked
-            self._take(second, max(of_both - invalid, 0))
-            self._take(first, min(invalid, of_both))
-
-    def _take(self, part: Part, invalid: int) -> None:
-        if invalid and part.rows == 1:
-            self.found.append(part)
+        if self._asked is None:
+            return
+        first, second, expected = self._asked
+        if second is not None:
+            self._look_into(second, expected - invalid)
+        if first.rows > 1:
+            self._look_into(first, min(invalid, expected))
         elif invalid:
+            self.found.append(first)
+
+    def _look_into(self, part: Part, invalid: int) -> None:
+        if invalid > 0:
             self._open.append((part, invalid))
 
 

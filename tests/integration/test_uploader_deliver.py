@@ -162,7 +162,7 @@ class TestInvalidRows:
             outcome = bench.outbox.outcome
             assert (999, 1) == (outcome.counts.accepted, outcome.counts.invalid)
             assert [78] == [reject.record for reject in outcome.rejects]
-            assert bench.graph.calls <= 1 + 10
+            assert bench.graph.calls <= 1 + 11
 
     async def test_rows_are_not_searched_for_at_any_price(self, graph_emulator: Emulator, tmp_path: Path) -> None:
         """Calls deliver: after the first search the next ones wait until there were fifty times as many."""

@@ -47,23 +47,23 @@ class TestSearch:
 
     @given(count=st.integers(1, 10_000), where=st.floats(0, 1, exclude_max=True))
     def test_one_row_takes_a_logarithm_of_calls(self, count: int, where: float) -> None:
-        """14 of 10,000."""
+        """15 of 10,000."""
         row = int(where * count)
 
         found, calls = searched(count, {row})
 
         assert {row} == found
-        assert calls <= math.ceil(math.log2(count)) if count > 1 else calls == 0
+        assert calls <= math.ceil(math.log2(count)) + 1
 
     @given(data=st.data(), count=st.integers(2, 64), said=st.integers(0, 100))
-    def test_a_count_that_is_wrong_ends_too(self, data: st.DataObject, count: int, said: int) -> None:
-        """Meta calls it approximate: the search is finite, and finds at most as many as were counted."""
+    def test_a_count_that_is_wrong_accuses_nobody(self, data: st.DataObject, count: int, said: int) -> None:
+        """Meta calls it approximate: the search ends, and who it finds was counted alone."""
         invalid = data.draw(st.sets(st.integers(0, count - 1)))
 
         found, calls = searched(count, invalid, said)
 
-        assert len(found) <= said
-        assert calls < count
+        assert found <= invalid
+        assert calls < 2 * count
 
 
 class TestAllowance:
