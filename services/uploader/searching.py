@@ -2,8 +2,8 @@
 
 Meta names at most 100 invalid rows, now and then none, or not in the form they were sent. Then parts of the batch are
 sent again, which changes nothing, as membership is a set, and the counts of the parts lead to the rows: one among n in
-at most log2(n) + 1 calls, rounded up. They come from the account's budget and deliver nobody, so they are bounded twice: in
-number, and in their share of all calls (`Allowance`). What is not found stays counted.
+at most log2(n) + 1 calls, rounded up. They come from the account's budget and deliver nobody, so they are bounded
+twice: in number, and in their share of all calls (`Allowance`). What is not found stays counted.
 """
 
 from typing import Generic
