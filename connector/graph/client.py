@@ -6,7 +6,7 @@ the body; a GET has none, so there it stands in the query, where it is worthless
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -81,7 +81,7 @@ class GraphClient:
             headers["Content-Length"] = str(sum(map(len, body)))
         elif credentials.proof is not None:
             params["appsecret_proof"] = credentials.proof
-        data = _written(body)
+        data = _written(body, request.sent)
         del body  # see `Once`
         url = f"{self._settings.url.rstrip('/')}/{self._settings.version}{request.path}"
         async with session.request(
@@ -95,7 +95,7 @@ class _OversizedAnswer(Exception):
     """Raised when an answer does not stop at `MAX_ANSWER`."""
 
 
-def _written(body: tuple[bytes, ...] | None) -> AsyncIterator[memoryview] | None:
+def _written(body: tuple[bytes, ...] | None, sent: Callable[[], None]) -> AsyncIterator[memoryview] | None:
     """The body in blocks, without a copy: aiohttp writes 10 MB of plain bytes in one go, and everybody waits.
 
     What was written is let go of.
@@ -106,6 +106,7 @@ def _written(body: tuple[bytes, ...] | None) -> AsyncIterator[memoryview] | None
             piece = memoryview(pieces.popleft())
             for start in range(0, len(piece), WRITE_BYTES):
                 yield piece[start : start + WRITE_BYTES]
+        sent()
 
     return None if body is None else blocks(deque(body))
 

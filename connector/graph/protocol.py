@@ -6,7 +6,7 @@ What a refusal means is decided in `connector.graph.verdicts`.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -26,6 +26,10 @@ class Credentials:
 
     token: str = field(repr=False)
     proof: str | None = field(default=None, repr=False)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class Once:
@@ -54,7 +58,7 @@ class GraphRequest:
     """A call: `operation` is a bounded label for metrics, `path` is below the version, `document` the JSON body.
 
     `raw` holds already encoded members of the body (a payload of 10,000 rows is encoded once, column-wise, not again).
-    With such a member the body can be taken once.
+    With such a member the body can be taken once; `sent` is called when it was written, or will not be.
     """
 
     operation: str
@@ -64,6 +68,7 @@ class GraphRequest:
     document: Mapping[str, Any] = field(default_factory=dict, repr=False)
     raw: Mapping[str, Once] = field(default_factory=dict, repr=False)
     rows: int = 0
+    sent: Callable[[], None] = field(default=_nothing, repr=False, compare=False)
 
     def body(self, credentials: Credentials) -> tuple[bytes, ...] | None:
         """The JSON body with the proof in it, or None for a GET (whose proof has to travel in the query).

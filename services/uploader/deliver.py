@@ -9,8 +9,9 @@ set.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import assert_never
@@ -51,7 +52,8 @@ RETRYABLE_READS = frozenset({"object_truncated"})
 class Deliverer:
     """Delivers chunks, at most `bounds.concurrency` calls at once over all accounts.
 
-    A few chunks more are prepared meanwhile, so that a call that ends is followed by one that is ready.
+    A few chunks more are prepared meanwhile, so that a call that ends is followed by one that is ready. At most
+    `bounds.bodies` and these are in memory, however many calls wait for their answer.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class Deliverer:
         self._delays = delays
         self._telemetry = telemetry
         self._workers = workers
-        self._desks = asyncio.Semaphore(bounds.concurrency + bounds.workers)
+        self._desks = asyncio.Semaphore(min(bounds.concurrency, bounds.bodies) + bounds.workers)
         self._calls = asyncio.Semaphore(bounds.concurrency)
         self._removal_rows = bounds.removal_rows
         self._policy = retry.policy()
@@ -188,7 +190,7 @@ class Deliverer:
 
     async def _attempt(self, chunk: ChunkReady, attempt: int, done: dict[int, Reconciled]) -> Attempt:
         """One attempt. A desk is taken only once the account may be called: who waits holds nobody up."""
-        async with self._desks:
+        async with self._desk() as leave:
             await unless_stopping(self._stop)
             credentials = await self._leases.take(chunk)
             if not isinstance(credentials, Credentials):
@@ -202,8 +204,29 @@ class Deliverer:
                 if paused > 0:
                     return Paused(paused)  # throttled meanwhile: give the desk back and wait outside
                 return await self._uploads.send(
-                    chunk, prepared, credentials, attempt=attempt, done=done, again=lambda: self._prepared(chunk)
+                    chunk,
+                    prepared,
+                    credentials,
+                    attempt=attempt,
+                    done=done,
+                    again=lambda: self._prepared(chunk),
+                    sent=leave,
                 )
+
+    @asynccontextmanager
+    async def _desk(self) -> AsyncIterator[Callable[[], None]]:
+        """Holds a desk, which is where a chunk's bodies lie, until it is left or the block ends."""
+        await self._desks.acquire()
+        taken = [self._desks]
+
+        def leave() -> None:
+            if taken:
+                taken.pop().release()
+
+        try:
+            yield leave
+        finally:
+            leave()
 
     async def _prepared(self, chunk: ChunkReady) -> Prepared | Again | Lost:
         """The chunk's rows, if the range still holds exactly what was planned; otherwise nothing of it leaves."""

@@ -90,6 +90,7 @@ class _Sending:
     done: dict[int, Reconciled]
     sessions: Sessions
     again: PrepareAgain
+    sent: Callable[[], None]
     most_calls: int
     calls: int = 0
     fbtrace_id: str | None = None
@@ -137,11 +138,13 @@ class Uploads:
         attempt: int,
         done: dict[int, Reconciled],
         again: PrepareAgain,
+        sent: Callable[[], None],
     ) -> Attempt:
         """Sends all rows of *prepared*; a chunk without a usable record makes no call.
 
-        The bodies are let go of as they are sent. The rare batch that is refused as a whole, and has to be divided, is
-        prepared *again*. *done* are the batches of earlier attempts that arrived, by their index; it is added to.
+        The bodies are let go of as they are sent; *sent* is called when the last one is written. The rare batch that
+        is refused as a whole, and has to be divided, is prepared *again*. *done* are the batches of earlier attempts
+        that arrived, by their index; it is added to.
         """
         operation = member_operation(chunk.operation)
         sessions: Sessions = ChunkSessions(chunk, operation, attempt)
@@ -152,7 +155,7 @@ class Uploads:
                 return Lost("replace_begins_empty", "replace", "the replacement's first part has no usable record")
             sessions = ReplaceSession(chunk, chunk.replace, attempt)
         cap = len(prepared.batches) - 1 + most_calls(prepared.rows)
-        sending = _Sending(chunk, operation, credentials, attempt, done, sessions, again, cap)
+        sending = _Sending(chunk, operation, credentials, attempt, done, sessions, again, sent, cap)
         failed = await self._send_all(sending, prepared.batches)
         if isinstance(failed, NeedsPerson | Lost | StartAgain):
             return replace(failed, calls=sending.calls, fbtrace_id=sending.fbtrace_id)
@@ -172,7 +175,7 @@ class Uploads:
             final = index + 1 == len(batches)
             session = session_of_chunk.batch(ends_session=final, ends_chunk=final)
             body = batch.payload if sending.sessions.may_repeat else batch.give_body
-            result = await self._send_batch(sending, batch, body, session, so_far)
+            result = await self._send_batch(sending, batch, body, session, so_far, last_body=final)
             match result:
                 case Reconciled():
                     sending.done[index] = result = await self._searched(sending, index, result)
@@ -253,6 +256,8 @@ class Uploads:
         body: Callable[[], bytes],
         session: Session,
         before: SessionSoFar,
+        *,
+        last_body: bool = False,
     ) -> Reconciled | _Refused | Failed:
         while True:
             if sending.calls >= sending.most_calls:
@@ -260,7 +265,7 @@ class Uploads:
             if sending.calls and (paused := await self._governed(sending.chunk)):
                 return paused
             sending.calls += 1
-            answer = await self._call(sending, batch, body, session)
+            answer = await self._call(sending, batch, body, session, last_body=last_body)
             said = sending.sessions.refused(answer.error, session) if isinstance(answer, Refusal) else None
             if isinstance(said, SessionOver):
                 return StartAgain(said.message)
@@ -283,10 +288,14 @@ class Uploads:
             await asyncio.sleep(seconds)
         return None
 
-    async def _call(self, sending: _Sending, batch: Batch, body: Callable[[], bytes], session: Session) -> Answer:
+    async def _call(
+        self, sending: _Sending, batch: Batch, body: Callable[[], bytes], session: Session, *, last_body: bool
+    ) -> Answer:
         chunk = sending.chunk
         # The payload is nobody's but the request's, which lets go of it when it is sent.
         request = users(chunk.audience_id, sending.operation, await self._in_worker(body), session, batch.rows)
+        if last_body:
+            request = replace(request, sent=sending.sent)
         self._searches.called()
         started = self._clock()
         answer = await self._graph.send(request, sending.credentials)
