@@ -1,6 +1,6 @@
 """The ledger's chunks: planned, emitted, settled."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -146,6 +146,19 @@ def reason_of(event: ChunkSettled) -> Reason | None:
             return Reason(code=code, message=message or code, advice=advice)
 
 
+REOPENED: Mapping[str, Any] = {
+    "settlement": Settlement.OPEN,
+    "accepted": 0,
+    "invalid": 0,
+    "rejected": 0,
+    "waiting": 0,
+    "dead": 0,
+    "reject_reasons": {},
+    "reason": None,
+}
+"""A chunk that is to be settled once more: in no place, for no reason."""
+
+
 async def release_waiting(connection: AsyncConnection, revision: int) -> int:
     """Opens the waiting chunks of a delivery and makes them due once more; how many.
 
@@ -155,15 +168,8 @@ async def release_waiting(connection: AsyncConnection, revision: int) -> int:
         update(chunks)
         .where(chunks.c.revision == revision, chunks.c.settlement == Settlement.WAITING)
         .values(
-            settlement=Settlement.OPEN,
+            **REOPENED,
             emission=chunks.c.emission + 1,
-            accepted=0,
-            invalid=0,
-            rejected=0,
-            waiting=0,
-            dead=0,
-            reject_reasons={},
-            reason=None,
         )
     )
     return result.rowcount

@@ -14,6 +14,7 @@ from sqlalchemy import Subquery, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import Reason, ReplaceBatch
+from services.ingest.chunks import REOPENED
 from services.ingest.states import Planning, Settlement
 from services.ingest.tables import chunks, files
 
@@ -105,15 +106,8 @@ async def restart(connection: AsyncConnection, revision: int) -> int:
         update(chunks)
         .where(chunks.c.revision == revision)
         .values(
-            settlement=Settlement.OPEN,
+            **REOPENED,
             emission=select(func.max(chunks.c.emission) + 1).where(chunks.c.revision == revision).scalar_subquery(),
-            accepted=0,
-            invalid=0,
-            rejected=0,
-            waiting=0,
-            dead=0,
-            reject_reasons={},
-            reason=None,
         )
     )
     return result.rowcount
