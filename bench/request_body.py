@@ -21,7 +21,8 @@ from bench.people import write_people
 from connector.audience.layouts import reading_of
 from connector.audience.prepare import prepare
 from connector.audience.records_ndjson import read_ndjson
-from connector.files.ndjson import Chunk, NdjsonCutter
+from connector.files.cutting import Chunk
+from connector.files.ndjson import NdjsonCutter
 from schemas.events import MAX_CHUNK_RECORDS, Layout
 
 SDK = "facebook_business"

@@ -14,6 +14,7 @@ from connector.audience.reasons import CellReason
 from connector.audience.rules.countries import normalise_country
 from connector.audience.rules.digests import is_digest, normalise_digest
 from connector.audience.rules.text import is_junk
+from connector.audience.values import text_of
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -90,7 +91,7 @@ def _answer_or_error(line: bytes, number: int, this_year: int) -> dict[str, str 
 
 def _answer(line: bytes, this_year: int) -> dict[str, str | None]:
     asked = _read(line)
-    key, text = asked["key"], _text(asked["value"])
+    key, text = asked["key"], _text(asked["key"], asked["value"])
     if isinstance(text, CellReason):
         return _told(key, text, is_hash=False)
     mode = asked.get("mode") or AUTO
@@ -121,13 +122,12 @@ def _read(line: bytes) -> dict[str, Any]:
     return asked
 
 
-def _text(value: Any) -> str | CellReason:
-    """A value as text: a number as people write it, nothing as nothing."""
+def _text(key: str, value: Any) -> str | CellReason:
+    """A value as text, as a delivery would read it: a number where the key takes numbers, nothing as nothing."""
     if value is None:
         return ""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return CellReason.WRONG_TYPE
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    text = value if isinstance(value, str) else text_of(value, {key})
+    return CellReason.WRONG_TYPE if text is None else text
 
 
 def _country(written: str | None) -> str | None:
@@ -140,7 +140,7 @@ def _plain(key: str, text: str, country: str | None, this_year: int) -> str | Ce
     if key == DOB:
         if is_digest(text):
             return CellReason.ALREADY_HASHED
-        day = CellReason.JUNK if is_junk(text) else normalise_date(text, this_year=this_year)
+        day = CellReason.JUNK if is_junk(text) else normalise_date(text, this_year=this_year, country=country)
         return "".join(day) if isinstance(day, tuple) else day or ""
     name = normalise(_STARTS.get(key) or Key(key), text, country=country, this_year=this_year)
     return name[:5] if key in _STARTS and isinstance(name, str) else name

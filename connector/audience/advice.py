@@ -77,7 +77,7 @@ _ABOUT_CELLS: dict[str, str] = {
     ),
     CellReason.AMBIGUOUS_DATE.value: (
         "{count} dates of {column} can mean two days, like 03/04: day and month could each be either. Write all dates "
-        "as YYYY-MM-DD.{formats}"
+        'as YYYY-MM-DD, or set "default_country" in the mapping to the country whose custom they follow.{formats}'
     ),
     MIXED_DATES: (
         "{column} has dates in different formats. In such a column a date that fits several is likely to be misread. "
@@ -105,6 +105,15 @@ _ABOUT_ROWS: dict[str, str] = {
     RowReason.NOT_AN_OBJECT.value: "{count} lines are JSON, but no objects. Write one JSON object a line.",
     RowReason.TOO_DEEP.value: "{count} records are nested deeper than 16 levels.",
     RowReason.LINE_TOO_LONG.value: "{count} records are longer than 1 MiB.",
+    "invalid_utf8": "{count} lines are not UTF-8. Export the file in UTF-8, not in Latin-1, Windows-1252 or UTF-16.",
+    "nul": "{count} lines hold a NUL character: the file is damaged or not UTF-8.",
+    "wrong_number_of_columns": (
+        "{count} lines have more or fewer values than the header has names. Put values that hold the delimiter in "
+        "quotes."
+    ),
+    "malformed_quotes": (
+        "{count} lines have a quote that does not close, or text behind it. Double the quotes within a quoted value."
+    ),
     RowReason.NO_IDENTIFIER.value: (
         "{count} records have nothing that Meta could match a person by: an e-mail address, phone number, device id or "
         "other id, or last name with first name and one of post code, city and year of birth."

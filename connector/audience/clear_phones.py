@@ -20,6 +20,9 @@ _MAX_PREFIX = 100
 """Characters of a pattern of prefixes that is worth deciding in columns. Three countries have longer ones."""
 
 _PUNCTUATION = "[ ./()-]"
+_FLOATING = r"\.0+ *$"
+"""What may be the end of a floating-point number, of which the last zero is no digit."""
+
 _DIGITS = "digits"
 
 
@@ -53,19 +56,31 @@ def clear_phones(table: pl.DataFrame, lives: str | None) -> pl.Series:
     rest = (~is_clean).arg_true()
     if not len(rest):
         return found
-    texts = written.gather(rest).str.replace_all(_PUNCTUATION, "").alias(_DIGITS).to_frame()
+    is_number = ~pl.col(WRITTEN).str.contains(_FLOATING)
+    digits = pl.when(is_number).then(pl.col(WRITTEN).str.replace_all(_PUNCTUATION, "")).alias(_DIGITS)
+    texts = table.select(WRITTEN)[rest].select(digits)
     countries = table[LIVES].gather(rest) if LIVES in table.columns else None
     return found.scatter(rest, _by_country(texts, countries, lives))
 
 
 def _by_country(texts: pl.DataFrame, countries: pl.Series | None, lives: str | None) -> pl.Series:
     if countries is None:
-        return texts.select(_plain(lives)).to_series()
+        return _of_one_country(texts, lives)
     result = pl.repeat(None, texts.height, dtype=pl.String, eager=True)
     for country in countries.unique():
         rows = (countries.is_null() if country is None else countries == country).arg_true()
-        result = result.scatter(rows, texts[rows].select(_plain(country)).to_series())
+        result = result.scatter(rows, _of_one_country(texts[rows], country))
     return result
+
+
+def _of_one_country(texts: pl.DataFrame, country: str | None) -> pl.Series:
+    facts = _country(country)
+    if facts is None:
+        return texts.select(_plain(country)).to_series()
+    # What most people write at home first; few are left for the many questions about the others.
+    found = texts.select(_bare(facts)).to_series()
+    rest = found.is_null().arg_true()
+    return found.scatter(rest, texts[rest].select(_plain(country)).to_series()) if len(rest) else found
 
 
 def _where(condition: pl.Series, values: pl.Series) -> pl.Series:
@@ -87,22 +102,33 @@ def _plain(country: str | None) -> pl.Expr:
     return international.when(as_it_is).then(text)
 
 
+def _bare(facts: _Country) -> pl.Expr:
+    """A national number without anything in front."""
+    text = pl.col(_DIGITS)
+    is_bare = text.str.contains(f"^{_number(facts)}$") & ~text.str.starts_with(facts.code)
+    return pl.when(is_bare & ~_is_foreign(text, facts) & ~_has_prefix(text, facts)).then(facts.code + text)
+
+
 def _national(facts: _Country) -> pl.Expr:
-    """A number as people in the country write it: bare, with its calling code, or with the trunk zero."""
-    text, code = pl.col(_DIGITS), facts.code
-    lengths = "|".join(f"[0-9]{{{length - 1}}}" for length in sorted(facts.lengths))
-    number = f"[1-9](?:{lengths})"
-    is_foreign = text.str.contains(f"^(?:{facts.abroad})") if facts.abroad else pl.lit(value=False)
-    is_bare = text.str.contains(f"^{number}$") & ~text.str.starts_with(code)
-    clear = pl.when(is_foreign).then(None).when(is_bare & ~_has_prefix(text, facts)).then(code + text)
+    """A number of the country behind its calling code or a trunk zero."""
+    text, code, number = pl.col(_DIGITS), facts.code, _number(facts)
     # Longer than any number of the country: the library cannot take the calling code for a part of it.
     rest = text.str.slice(len(code))
     with_code = text.str.contains(f"^{code}{number}$") & (text.str.len_bytes() > facts.longest)
-    clear = clear.when(with_code & ~_has_prefix(rest, facts)).then(text)
+    clear = pl.when(_is_foreign(text, facts)).then(None).when(with_code & ~_has_prefix(rest, facts)).then(text)
     if facts.prefix == "0":
         with_zero = text.str.contains(f"^0{number}$") & ~text.str.contains(f"^(?:{facts.numbers})$")
         clear = clear.when(with_zero).then(code + text.str.slice(1))
     return clear
+
+
+def _number(facts: _Country) -> str:
+    lengths = "|".join(f"[0-9]{{{length - 1}}}" for length in sorted(facts.lengths))
+    return f"[1-9](?:{lengths})"
+
+
+def _is_foreign(text: pl.Expr, facts: _Country) -> pl.Expr:
+    return text.str.contains(f"^(?:{facts.abroad})") if facts.abroad else pl.lit(value=False)
 
 
 def _has_prefix(text: pl.Expr, facts: _Country) -> pl.Expr:

@@ -112,10 +112,10 @@ class _Columns:
 
     def _judged(self, number: int, source: Source, asked: pl.Series | None) -> Judged | None:
         """What the source gives in the rows where it is *asked* (None: all); None when it holds nothing there."""
-        written, of, wrong = self._texts(source, self._meant(source, asked))
+        written, wrong = self._texts(source, self._meant(source, asked))
         found = None
         if written.null_count() < len(written):
-            found = judge(written, of, source, residence=self._residence, this_year=self._this_year)
+            found = judge(written, source, residence=self._residence, this_year=self._this_year)
             self._count(number, found)
         if len(wrong):
             self._refuse(number, CellReason.WRONG_TYPE, wrong)
@@ -152,25 +152,23 @@ class _Columns:
         broken = self._records.wrong.get(column_of(when.path))
         return meant if broken is None else meant.scatter(broken, when.untyped)
 
-    def _texts(self, source: Source, meant: pl.Series | None) -> tuple[pl.Series, pl.Series | None, pl.Series]:
-        """The texts of a source in the rows *meant*, the distinct ones, and the rows that hold something else."""
+    def _texts(self, source: Source, meant: pl.Series | None) -> tuple[pl.Series, pl.Series]:
+        """The texts of a source in the rows *meant*, and the rows that hold something else."""
         column = column_of(source.path)
         written = self._records.frame[column]
         wrong = self._records.wrong.get(column, _NO_ROWS)
         if meant is not None:
             written = written.to_frame("x").select(pl.when(meant).then("x")).to_series()
             wrong = wrong.filter(meant.gather(wrong))
-        of = distinct(written)
         if self._records.block is None:
-            return written, of, wrong
-        suspects = _suspects(written, of, source)
+            return written, wrong
+        suspects = _suspects(written, source)
         if not len(suspects) or self._records.is_all_text(source.path):
-            return written, of, wrong
+            return written, wrong
         others = self._records.not_text(source.path, suspects, frozenset({source.key}))
         if others:
             written = written.scatter(list(others), list(others.values()))
-            of = distinct(written)
-        return written, of, pl.Series([row for row, text in others.items() if text is None], dtype=pl.UInt32)
+        return written, pl.Series([row for row, text in others.items() if text is None], dtype=pl.UInt32)
 
     def _agree_on_processing(self) -> None:
         """`rules.processing.agreed` in columns."""
@@ -217,8 +215,9 @@ class _Columns:
         return people.filter(is_good)
 
 
-def _suspects(written: pl.Series, of: pl.Series | None, source: Source) -> pl.Series:
-    """The rows that may have held something else than text; *of* are the distinct texts, if there are few."""
+def _suspects(written: pl.Series, source: Source) -> pl.Series:
+    """The rows that may have held something else than text."""
+    of = distinct(written)
     pattern = NO_NUMBER if source.key in TAKES_NUMBERS - TAKES_FRACTIONS else NOT_TEXT
     if of is not None:
         suspicious = of.filter(of.str.contains(pattern))

@@ -1,8 +1,7 @@
 """What the texts of a file show beside what the rules make of each: numbers of no country, dates in several formats."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from connector.audience.keys import DOB, Key, Mode
 from connector.audience.layouts import Reading, Source, column_of
@@ -14,35 +13,32 @@ from connector.audience.rules.digests import normalise_digest
 from connector.audience.rules.phones import has_calling_code
 
 
-@dataclass(frozen=True)
 class Evidence:
-    """By the number of a source in the reading.
+    """What the texts of the records shown to it say, by the number of a source in the reading.
 
     `phones_without_country` counts numbers that leave without a calling code; `date_formats` the dates that can be
-    read in one format only, by that format.
+    read in one format only, by that format. It keeps counts, no texts.
     """
 
-    phones_without_country: Mapping[int, int]
-    date_formats: Mapping[int, Mapping[str, int]]
+    def __init__(self, reading: Reading, *, this_year: int) -> None:
+        self._reading = reading
+        self._this_year = this_year
+        self.phones_without_country: Counter[int] = Counter()
+        self.date_formats: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
-    @classmethod
-    def of(cls, parts: Iterable[Records], reading: Reading, *, this_year: int) -> "Evidence":
-        """What the texts of all *parts* show."""
-        phones: Counter[int] = Counter()
-        dates: defaultdict[int, Counter[str]] = defaultdict(Counter)
-        for records in parts:
-            homes = _homes(records, reading)
-            for number, source in enumerate(reading.sources):
-                texts = records.frame[column_of(source.path)]
-                if source.key is Key.PHONE and source.mode is Mode.RAW:
-                    phones[number] += sum(map(_is_of_no_country, texts, homes))
-                elif source.key == DOB:
-                    dates[number].update(_clear_formats(texts, this_year))
-        return cls(phones, dates)
+    def add(self, records: Records) -> None:
+        """Looks at more records."""
+        homes = _homes(records, self._reading)
+        for number, source in enumerate(self._reading.sources):
+            texts = records.frame[column_of(source.path)]
+            if source.key is Key.PHONE and source.mode is Mode.RAW:
+                self.phones_without_country[number] += sum(map(_is_of_no_country, texts, homes))
+            elif source.key == DOB:
+                self.date_formats[number].update(_clear_formats(texts, self._this_year))
 
     def dates_out_of_line(self, number: int) -> int:
         """How many dates of a source are not in its most frequent format."""
-        formats = self.date_formats.get(number, {})
+        formats = self.date_formats[number]
         return sum(formats.values()) - max(formats.values(), default=0)
 
 

@@ -15,13 +15,14 @@ from connector.audience.clear_phones import LIVES, WRITTEN
 from connector.audience.keys import DOB, UNHASHED, Key, Mode
 from connector.audience.layouts import Source
 from connector.audience.reasons import CellReason
-from connector.audience.reference import judged
+from connector.audience.reference import as_sent, judged
 
 BY_COUNTRY = frozenset({Key.PHONE, Key.ST, Key.ZIP})
 """Keys whose rule depends on where the person lives."""
 
-VOCABULARIES = frozenset({Key.GEN, Key.DOBY, Key.DOBM, Key.DOBD, Key.ST, Key.COUNTRY})
-"""Keys with few values, the same in every block: what the rule says of them is remembered."""
+_FEW, _SHORT = 300, 200
+"""So many distinct texts of so many bytes are faster judged one by one, and remembered for the next block, than in
+columns. Longer ones are no vocabulary: a file of them must not fill the memory."""
 
 REASON = "reason"
 _PLACE = "place"
@@ -58,15 +59,74 @@ def distinct(texts: pl.Series) -> pl.Series | None:
     return texts.unique().drop_nulls() if sample.n_unique() * 2 < len(sample) else None
 
 
-def judge(written: pl.Series, of: pl.Series | None, source: Source, *, residence: Residence, this_year: int) -> Judged:
-    """What the texts of a place give; *of* are the `distinct` ones, if there are few."""
+class _Vocabulary:
+    """The few texts that a place is known to hold, and what they give. Any thread may replace it by a newer one."""
+
+    def __init__(self) -> None:
+        self._known: tuple[pl.Enum, Judged] | None = None
+
+    def look_up(self, written: pl.Series) -> Judged | None:
+        """What the texts give; None when one of them is new."""
+        if self._known is None:
+            return None
+        texts, once = self._known
+        places = written.cast(texts, strict=False).to_physical()
+        return _looked_up(once, places) if places.null_count() == written.null_count() else None
+
+    def learn(self, texts: pl.Series, once: Judged) -> None:
+        """Remembers, in place of what was known."""
+        self._known = pl.Enum(texts), once
+
+
+@lru_cache(maxsize=256)
+def _vocabulary(source: Source, lives: str | None, this_year: int) -> _Vocabulary:
+    """The one of a place: most blocks of a file hold the same few texts there."""
+    del source, lives, this_year
+    return _Vocabulary()
+
+
+def judge(written: pl.Series, source: Source, *, residence: Residence, this_year: int) -> Judged:
+    """What the texts of a place give."""
     lives = residence if source.key in BY_COUNTRY else None
     if isinstance(lives, pl.Series):
         return _judge_by_country(written, lives, source, this_year)
+    vocabulary = _vocabulary(source, lives, this_year)
+    known = vocabulary.look_up(written)
+    if known is not None:
+        return known
+    of = distinct(written)
     if of is None:
         return _decide(written.alias(WRITTEN).to_frame(), source, lives, this_year)
-    once = _decide(of.alias(WRITTEN).to_frame(), source, lives, this_year)
+    if len(of) <= _FEW and not (of.str.len_bytes() > _SHORT).any():
+        once = _judge_few(of, source, lives, this_year)
+        vocabulary.learn(of, once)
+    else:
+        once = _decide(of.alias(WRITTEN).to_frame(), source, lives, this_year)
     return _looked_up(once, written.cast(pl.Enum(of)).to_physical())
+
+
+def _judge_few(of: pl.Series, source: Source, lives: str | None, this_year: int) -> Judged:
+    found = [_remembered(source, text, lives, this_year) for text in of]
+    sent, plains, reasons = zip(*found, strict=True) if found else ((), (), ())
+    return Judged(
+        values={
+            key: pl.Series([values[place] if values else None for values in sent], dtype=pl.String)
+            for place, key in enumerate(source.fills)
+        },
+        plain=pl.Series(plains, dtype=pl.String) if source.key is Key.COUNTRY else None,
+        reason=pl.Series(reasons, dtype=pl.String) if any(reasons) else None,
+    )
+
+
+@lru_cache(maxsize=8_192)
+def _remembered(
+    source: Source, text: str, country: str | None, this_year: int
+) -> tuple[tuple[str | None, ...], str | None, str | None]:
+    """What a text gives: the values as sent, the first of them before hashing, why there are none."""
+    found = judged(source, text, country=country, this_year=this_year)
+    if isinstance(found, CellReason):
+        return (), None, found.value
+    return tuple(as_sent(source, plain) or None for plain in found), found[0] or None, None
 
 
 def _judge_by_country(written: pl.Series, lives: pl.Series, source: Source, this_year: int) -> Judged:
@@ -119,10 +179,9 @@ def _by_the_rule(table: pl.DataFrame, source: Source, lives: str | None, this_ye
     inputs = table.unique(maintain_order=True)
     values: list[str | None] = []
     reasons: list[str | None] = []
-    judge_one = _remembered if source.key in VOCABULARIES else judged
     countries = inputs[LIVES] if LIVES in inputs.columns else [lives] * inputs.height
     for text, country in zip(inputs[WRITTEN], countries, strict=True):
-        found = judge_one(source, text, country=country, this_year=this_year)
+        found = judged(source, text, country=country, this_year=this_year)
         values.append(None if isinstance(found, CellReason) else _joined(found, source) or None)
         reasons.append(found.value if isinstance(found, CellReason) else None)
     decided = inputs.with_columns(
@@ -131,11 +190,6 @@ def _by_the_rule(table: pl.DataFrame, source: Source, lives: str | None, this_ye
     if inputs.height == table.height:
         return decided
     return table.join(decided, on=table.columns, how="left", maintain_order="left", nulls_equal=True)
-
-
-@lru_cache(maxsize=4_096)
-def _remembered(source: Source, text: str, *, country: str | None, this_year: int) -> tuple[str, ...] | CellReason:
-    return judged(source, text, country=country, this_year=this_year)
 
 
 def _joined(found: tuple[str, ...], source: Source) -> str:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Literal
 
 from connector.audience.keys import DOB, Key, Mode
+from connector.audience.rules.countries import normalise_country
 from schemas.events import Layout
 from schemas.match_keys import ColumnMapping
 
@@ -61,7 +62,8 @@ class Source:
     """A place that may hold a key.
 
     A place with another type than `when` asks for is somebody else's identifier: not ours to send and no reason to
-    complain. `with_initial` is a first name that also gives the initial.
+    complain. `with_initial` is a first name that also gives the initial. `customs` is the country the file comes from
+    (alpha-2, lower case), whose custom tells the day from the month in a date.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class Source:
     mode: Mode
     when: TypedAs | None = None
     with_initial: bool = False
+    customs: str | None = None
 
     @property
     def fills(self) -> tuple[Key, ...]:
@@ -143,9 +146,18 @@ def reading_of(layout: Layout, mapping: ColumnMapping | None = None) -> Reading:
 
 
 def _mapped(mapping: ColumnMapping) -> Reading:
-    sources = tuple(Source(tuple(name.split(".")), column.key, column.mode) for name, column in mapping.columns.items())
-    country = mapping.default_country.lower() if mapping.default_country else None
+    country = _country(mapping.default_country)
+    sources = tuple(
+        Source(tuple(name.split(".")), column.key, column.mode, customs=country)
+        for name, column in mapping.columns.items()
+    )
     return Reading(sources, country, mapping.app_ids, mapping.page_ids)
+
+
+def _country(code: str | None) -> str | None:
+    """A default country as the rules take it: "UK" is a country too."""
+    country = normalise_country(code or "")
+    return country or None if isinstance(country, str) else None
 
 
 def _narrative(*wrapper: str) -> Iterator[Source]:

@@ -5,7 +5,7 @@ It says what is wrong in the words of the file's owner: columns and counts, neve
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -99,8 +99,8 @@ class Preflight:
         """The same without the people: what may be stored and told on."""
         return {
             "rejected": [_without_none(rejected) for rejected in self.rejected[:max_rejected]],
-            "coverage": {key: vars(coverage) for key, coverage in self.coverage.items()},
-            "warnings": [vars(warned) for warned in self.warnings],
+            "coverage": {key: asdict(coverage) for key, coverage in self.coverage.items()},
+            "warnings": [asdict(warned) for warned in self.warnings],
             "would_refuse": self.would_refuse,
         }
 
@@ -125,18 +125,22 @@ def preflight(
         thresholds: Above which shares the file is refused.
         this_year: Nobody is born later than this.
     """
-    looked_at = [*parts]
-    prepared = [part.prepared for part in looked_at]
+    evidence = Evidence(reading, this_year=this_year)
+    prepared: list[Prepared] = []
+    readable = 0
+    for part in parts:
+        prepared.append(part.prepared)
+        evidence.add(part.records)
+        readable += part.records.frame.height + len(part.records.odd)
     records = sum(part.records for part in prepared)
     schema, rows = _rows(prepared)
     columns = _columns(prepared)
     rows_rejected = sum(part.rejects.total for part in prepared)
     refusals = [*_refused_columns(columns, thresholds.cells), *_refused_rows(rows_rejected, records, thresholds.rows)]
-    evidence = Evidence.of((part.records for part in looked_at), reading, this_year=this_year)
     about_columns = [
         warned
         for number, column in enumerate(columns)
-        for warned in _about_column(column, evidence, number, records if mapped else 0)
+        for warned in _about_column(column, evidence, number, readable if mapped else 0)
     ]
     return Preflight(
         records=records,
@@ -205,12 +209,12 @@ def _refused_rows(rejected: int, records: int, share: float) -> Iterator[Warned]
 def _about_column(column: ColumnAccount, evidence: Evidence, number: int, expected: int) -> Iterator[Warned]:
     """What is to be said of a column that should hold something in *expected* records, the most frequent first."""
     counts = {_kind(column, reason, count): count for reason, count in column.refused.items()}
-    counts[PHONE_WITHOUT_COUNTRY] = evidence.phones_without_country.get(number, 0)
+    counts[PHONE_WITHOUT_COUNTRY] = evidence.phones_without_country[number]
     counts[MIXED_DATES] = evidence.dates_out_of_line(number)
     counts[EMPTY_COLUMN] = 0 if column.filled else expected
     for kind, count in sorted(counts.items(), key=lambda entry: -entry[1]):
         if count:
-            yield Warned(column.name, kind, count, advice(kind, column, count, evidence.date_formats.get(number)))
+            yield Warned(column.name, kind, count, advice(kind, column, count, evidence.date_formats[number]))
 
 
 def _kind(column: ColumnAccount, reason: CellReason, count: int) -> str:
@@ -227,4 +231,4 @@ def _about_rows(prepared: Iterable[Prepared]) -> Iterator[Warned]:
 
 
 def _without_none(rejected: Rejected) -> dict[str, Any]:
-    return {name: value for name, value in vars(rejected).items() if value is not None}
+    return {name: value for name, value in asdict(rejected).items() if value is not None}

@@ -19,8 +19,14 @@ from connector.audience.values import NotAnObject, value_at
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r"
-_ALL_BUT_OPENERS = bytes(set(range(256)) - set(b"{[\n"))
-_ESCAPE = re.compile(rb"\\u")
+_BEGINNINGS = (b"", b"{", b"\n", b" ", b"\t", b"\r")
+"""With what the columnar parser may begin: it unpacks whatever begins like gzip, zlib or zstd, without any limit."""
+
+_ALL_BUT_SKELETON = bytes(set(range(256)) - set(b'{["\\:\n'))
+_FLESH = b'"\\:'
+_ALL_TEXT = re.compile(rb'(?:\{(?:"":"")*)?\Z')
+"""The skeleton of an object of which every member is a text without a quote, a colon or an escape."""
+
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # Strings are skipped whole, ended or not: each byte is looked at once, whatever a line of a million quotes contains.
 _BRACKET_OR_STRING = re.compile(rb'[{\[]|[}\]]|"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -30,19 +36,33 @@ def read_ndjson(block: bytes, reading: Reading, *, first_record: int, first_line
     """Reads the lines of *block*; blank ones count as lines only. Never raises on what the bytes are."""
     if first_line == 1:
         block = block.removeprefix(_BOM)
-    lines = block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
-    openers = block.translate(None, _ALL_BUT_OPENERS)
-    has_escape = _ESCAPE.search(block) is not None
-    if reading.is_tree and _is_shallow(openers) and not (has_escape and _SURROGATE.search(block)):
+    skeleton = block.translate(None, _ALL_BUT_SKELETON)
+    lines = skeleton.count(b"\n") + (not block.endswith(b"\n") and bool(block))
+    has_escape = b"\\" in skeleton
+    all_text = not has_escape and all(map(_ALL_TEXT.match, _shapes(skeleton)))
+    openers = skeleton if all_text else skeleton.translate(None, _FLESH)
+    is_safe = all_text or (_is_shallow(openers) and not (has_escape and _SURROGATE.search(block)))
+    if reading.is_tree and is_safe and block[:1] in _BEGINNINGS:
         frame = _parsed(block, reading, lines)
         if frame is not None:
             numbers = (
                 pl.int_range(first_record, first_record + lines, dtype=pl.Int64, eager=True).alias(RECORD),
                 pl.int_range(first_line, first_line + lines, dtype=pl.Int64, eager=True).alias(LINE),
             )
+            frame = frame.with_columns(numbers)
+            if all_text:
+                return Records(count=lines, frame=frame)
             is_flat = not has_escape and openers.replace(b"\n", b"") == b"{" * lines
-            return Records(count=lines, frame=frame.with_columns(numbers), block=block, is_flat=is_flat)
+            return Records(count=lines, frame=frame, block=block, is_flat=is_flat)
     return _read_line_by_line(block, reading, first_record, first_line)
+
+
+def _shapes(skeleton: bytes) -> set[bytes]:
+    """The different lines of a skeleton; most blocks have one."""
+    first, _, _ = skeleton.partition(b"\n")
+    if skeleton == (first + b"\n") * skeleton.count(b"\n"):
+        return {first}
+    return set(skeleton.split(b"\n"))
 
 
 def _is_shallow(openers: bytes) -> bool:

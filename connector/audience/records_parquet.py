@@ -6,9 +6,10 @@ whatever the reader's time zone. NaN is nothing: tables that know no missing num
 
 from collections.abc import Iterable
 
+import orjson
 import polars as pl
 
-from connector.audience.keys import DOB
+from connector.audience.keys import DOB, Key
 from connector.audience.layouts import TAKES_FRACTIONS, TAKES_NUMBERS, Path, Reading, column_of
 from connector.audience.records import LINE, RECORD, Records
 from connector.audience.values import MAX_EXACT
@@ -62,6 +63,9 @@ def _text(series: pl.Series, targets: frozenset[str]) -> tuple[pl.Series, pl.Ser
         return series.dt.to_string("%Y-%m-%d"), _none_wrong(len(series))
     if dtype.is_numeric() and targets and targets <= TAKES_NUMBERS:
         return _number_text(series, fractions=targets <= TAKES_FRACTIONS)
+    if dtype == pl.List(pl.String) and targets == {Key.DATA_PROCESSING_OPTIONS}:
+        texts = [None if options is None else orjson.dumps(options.to_list()).decode() for options in series]
+        return pl.Series(texts, dtype=pl.String), _none_wrong(len(series))
     return _nothing(len(series)), series.is_not_null()
 
 

@@ -58,7 +58,7 @@ def person(record: Record, reading: Reading, *, this_year: int, value_based: boo
 def judged(source: Source, text: str, *, country: str | None, this_year: int) -> tuple[str, ...] | CellReason:
     """The normalised values a text gives, one for each key the source fills, all empty where it holds nothing."""
     if source.key == DOB:
-        return _judged_date(text, this_year)
+        return _judged_date(text, source.customs, this_year)
     plain = normalise(Key(source.key), text, mode=source.mode, country=country, this_year=this_year)
     if isinstance(plain, CellReason):
         return plain
@@ -70,12 +70,12 @@ def as_sent(source: Source, plain: str) -> str:
     return plain if source.mode is Mode.SHA256 or source.key in UNHASHED else digest(plain)
 
 
-def _judged_date(text: str, this_year: int) -> tuple[str, ...] | CellReason:
+def _judged_date(text: str, customs: str | None, this_year: int) -> tuple[str, ...] | CellReason:
     if is_junk(text):
         return CellReason.JUNK
     if is_digest(text):
         return CellReason.ALREADY_HASHED
-    return normalise_date(text, this_year=this_year) or ("", "", "")
+    return normalise_date(text, this_year=this_year, country=customs) or ("", "", "")
 
 
 @dataclass

@@ -52,6 +52,7 @@ class SeenAudience:
     name: str
     account_id: str
     subtype: str
+    value_based: bool = False
 
 
 def _object(value: object) -> object:
@@ -185,6 +186,7 @@ class AudienceDocument(Document):
     name: Name = ""
     account_id: AccountId
     subtype: str
+    is_value_based: bool | None = None
 
 
 class ListedAudience(Document):

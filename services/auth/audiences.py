@@ -29,10 +29,11 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Audience:
-    """A Custom Audience by id and name."""
+    """A Custom Audience by id and name. A value-based one takes no row without a value (LOOKALIKE_VALUE)."""
 
     id: str
     name: str
+    value_based: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,19 @@ class AudienceLedger:
 
     async def used_by(self, profile_id: UUID, origin: str) -> Audience | Intent | None:
         """The audience *origin* delivers to, the intent to create one, or neither."""
-        query = select(destinations).where(destinations.c.profile_id == profile_id, destinations.c.origin == origin)
+        of_profile = destinations.c.profile_id == audiences.c.profile_id
+        query = (
+            select(destinations, audiences.c.value_based)
+            .outerjoin(audiences, of_profile & (destinations.c.audience_id == audiences.c.audience_id))
+            .where(destinations.c.profile_id == profile_id, destinations.c.origin == origin)
+        )
         async with self._engine.connect() as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             return None
         if row.audience_id is None:
             return Intent(row.audience_name, row.updated_at)
-        return Audience(row.audience_id, row.audience_name)
+        return Audience(row.audience_id, row.audience_name, row.value_based)
 
     async def use(self, profile: Profile, origin: str, audience: Audience, source: Source) -> None:
         """Lets *profile* deliver to *audience*, and *origin* do so from now on."""
@@ -82,6 +88,7 @@ class AudienceLedger:
             ad_account_id=profile.ad_account.id,
             name=audience.name,
             source=source,
+            value_based=audience.value_based,
             added_at=now,
         )
         async with self._engine.begin() as connection:

@@ -58,7 +58,7 @@ def check_audience(seen: SeenAudience, profile: Profile) -> Audience:
             f"audience {seen.id} is of subtype {seen.subtype}; people can only be added to a customer list (CUSTOM)",
             "name a customer list, or none to have one created",
         )
-    return Audience(seen.id, seen.name)
+    return Audience(seen.id, seen.name, seen.value_based)
 
 
 class Destinations:

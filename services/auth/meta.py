@@ -164,7 +164,8 @@ class MetaApi:
         seen = self._read(AudienceDocument, request, answer, profile.ad_account.id, impossible=Code.AUDIENCE_NOT_FOUND)
         if seen.id != audience_id:
             raise self._nonsense(request, answer)
-        return SeenAudience(seen.id, seen.name, seen.account_id, seen.subtype)
+        value_based = seen.is_value_based is True
+        return SeenAudience(seen.id, seen.name, seen.account_id, seen.subtype, value_based=value_based)
 
     async def create(self, profile: Profile, token: SecretStr, name: str, description: str) -> str | Unanswered:
         """Creates a customer list; its id, or that nobody knows whether there is one now.

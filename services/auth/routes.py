@@ -137,6 +137,7 @@ class Routes:
             "ad_account_id": resolved.ad_account_id,
             "audience_id": resolved.audience.id,
             "audience_name": resolved.audience.name,
+            "value_based": resolved.audience.value_based,
             "created": resolved.created,
         }
         return json_response(answer)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -108,6 +109,8 @@ audiences = Table(
     Column("name", Text, nullable=False),
     Column("source", Text, nullable=False),
     _moment("added_at"),
+    # Meta refuses a value-based audience every call without LOOKALIKE_VALUE (code 100).
+    Column("value_based", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("profile_id", "audience_id"),
     ForeignKeyConstraint(["profile_id", "company_id"], ["auth.profiles.id", "auth.profiles.company_id"]),
     CheckConstraint("source IN ('created', 'named')", name="source"),

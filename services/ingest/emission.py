@@ -75,6 +75,8 @@ class Emission:
             etag=due.etag,
             chunk_index=due.chunk_index,
             chunk=due.chunk,
+            kind=due.kind,
+            table=due.table,
         )
         if place is not None:
             event = event.model_copy(update={"replace": place})

@@ -30,6 +30,7 @@ from services.uploader.leases import Leases
 from services.uploader.line import Line
 from services.uploader.producing import PatientProducer
 from services.uploader.profiles import ProfileNews
+from services.uploader.reading import ChunkReader
 from services.uploader.settings import UploaderSettings
 from services.uploader.settle import Settler
 from services.uploader.tiers import tier_consumers
@@ -53,6 +54,10 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         timeout = aiohttp.ClientTimeout(total=settings.auth.timeout, connect=5)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
 
+        rows = settings.upload.removal_rows
+        reader = await stack.enter_async_context(
+            ChunkReader(stores, workers, telemetry, settings.reading, removal_rows=rows)
+        )
         governor = Governor()
         patient = PatientProducer(producer, telemetry, chance)
         prefix = settings.kafka.topic_prefix
@@ -71,14 +76,13 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         deliverer = Deliverer(
             leases=leases,
             doors=doors,
-            stores=stores,
+            reader=reader,
             uploads=uploads,
             governor=governor,
             settler=settler,
             line=line,
             delays=Delays(patient, prefix, telemetry),
             telemetry=telemetry,
-            workers=workers,
             bounds=settings.upload,
             retry=settings.retry,
             stop=stop,

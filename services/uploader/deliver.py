@@ -10,23 +10,17 @@ set.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import assert_never
 
-from connector.audience.layouts import reading_of
-from connector.audience.prepare import Prepared, prepare
-from connector.audience.records_ndjson import read_ndjson
+from connector.audience.prepare import Prepared
 from connector.graph.protocol import Credentials
 from connector.kafka.events import PoisonEvent, decode
 from connector.kafka.headers import past
 from connector.kafka.record import Record
-from connector.objects.errors import StoreError
-from connector.objects.stores import Stores
 from connector.telemetry import Telemetry
-from schemas.events import MAX_CHUNK_RECORDS, ChunkReady, Operation
+from schemas.events import ChunkReady
 from schemas.registry import CHUNK_READY
 from services.uploader.delaying import Delays
 from services.uploader.doors import Doors
@@ -36,17 +30,14 @@ from services.uploader.governor import Governor
 from services.uploader.leases import Leases
 from services.uploader.line import Line
 from services.uploader.patience import THROTTLED, Patience, kind_of
+from services.uploader.reading import ChunkReader
 from services.uploader.reconciling import Reconciled
 from services.uploader.retrying import GiveUp, InMemory, ToTier, for_pause
 from services.uploader.room import WaitingRoom
-from services.uploader.sessions import replace_schema
 from services.uploader.settings import RetrySettings, UploadSettings
 from services.uploader.settle import Settler
 from services.uploader.stopping import pause, unless_stopping
 from services.uploader.upload import Uploads
-
-RETRYABLE_READS = frozenset({"object_truncated"})
-"""Besides what a store itself calls retryable: an object that is still being written may be whole the next time."""
 
 
 class Deliverer:
@@ -61,14 +52,13 @@ class Deliverer:
         *,
         leases: Leases,
         doors: Doors,
-        stores: Stores,
+        reader: ChunkReader,
         uploads: Uploads,
         governor: Governor,
         settler: Settler,
         line: Line,
         delays: Delays,
         telemetry: Telemetry,
-        workers: Executor,
         bounds: UploadSettings,
         retry: RetrySettings,
         stop: asyncio.Event,
@@ -78,17 +68,15 @@ class Deliverer:
     ) -> None:
         self._leases = leases
         self._doors = doors
-        self._stores = stores
+        self._reader = reader
         self._uploads = uploads
         self._governor = governor
         self._settler = settler
         self._line = line
         self._delays = delays
         self._telemetry = telemetry
-        self._workers = workers
         self._desks = asyncio.Semaphore(min(bounds.concurrency, bounds.bodies) + bounds.workers)
         self._calls = asyncio.Semaphore(bounds.concurrency)
-        self._removal_rows = bounds.removal_rows
         self._policy = retry.policy()
         self._room = WaitingRoom(retry.waiting)
         self._stop = stop
@@ -195,7 +183,7 @@ class Deliverer:
             credentials = await self._leases.take(chunk)
             if not isinstance(credentials, Credentials):
                 return credentials
-            prepared = await self._prepared(chunk)
+            prepared = await self._reader.prepared(chunk)
             if not isinstance(prepared, Prepared):
                 return prepared
             async with self._calls:
@@ -209,7 +197,7 @@ class Deliverer:
                     credentials,
                     attempt=attempt,
                     done=done,
-                    again=lambda: self._prepared(chunk),
+                    again=lambda: self._reader.prepared(chunk),
                     sent=leave,
                 )
 
@@ -228,32 +216,6 @@ class Deliverer:
         finally:
             leave()
 
-    async def _prepared(self, chunk: ChunkReady) -> Prepared | Again | Lost:
-        """The chunk's rows, if the range still holds exactly what was planned; otherwise nothing of it leaves."""
-        block = await self._read(chunk)
-        if not isinstance(block, bytes):
-            return block
-        # In a worker thread: arithmetic must not stop heartbeats.
-        this_year = datetime.now(UTC).year
-        prepared = await asyncio.get_running_loop().run_in_executor(
-            self._workers, lambda: _prepare(chunk, block, this_year, self._removal_rows)
-        )
-        if prepared.records != chunk.records:
-            message = f"the range holds {prepared.records} records, {chunk.records} were planned"
-            return Lost("records_mismatch", "range", message)
-        return prepared
-
-    async def _read(self, chunk: ChunkReady) -> bytes | Again | Lost:
-        try:
-            store = self._stores.get(chunk.store)
-            return await store.read_range(chunk.key, chunk.range.start, chunk.range.end, chunk.etag)
-        except StoreError as error:
-            if error.retryable or error.code in RETRYABLE_READS:
-                return Again(error.code, error.code, str(error))
-            return Lost(error.code, error.code, str(error))
-        except ValueError as error:
-            return Lost("range_refused", "range", str(error))
-
 
 def _postponed(decision: ToTier, patience: Patience, kind: str, code: str, message: str) -> Postponed:
     return Postponed(
@@ -264,17 +226,4 @@ def _postponed(decision: ToTier, patience: Patience, kind: str, code: str, messa
         message=message,
         attempts=patience.spent,
         first_failure_at=patience.first_failure_at,
-    )
-
-
-def _prepare(chunk: ChunkReady, block: bytes, this_year: int, removal_rows: int) -> Prepared:
-    reading = reading_of(chunk.layout, chunk.mapping)
-    records = read_ndjson(block, reading, first_record=chunk.first_record, first_line=chunk.first_line)
-    return prepare(
-        records,
-        reading,
-        this_year=this_year,
-        value_based=chunk.value_based,
-        max_rows=removal_rows if chunk.operation is Operation.REMOVE else MAX_CHUNK_RECORDS,
-        schema=replace_schema(chunk) if chunk.operation is Operation.REPLACE else None,
     )

@@ -41,6 +41,7 @@ class TestCreating:
             "ad_account_id": account,
             "audience_id": made["id"],
             "audience_name": "Spring Newsletter",
+            "value_based": False,
             "created": True,
         } == answer.json
         assert ("Spring Newsletter", "CUSTOM", "USER_PROVIDED_ONLY") == (
@@ -161,14 +162,21 @@ class TestNaming:
         assert (422, "audience_of_other_account") == (answer.status, answer.code)
         assert (403, "binding_refused") == _said(await auth.lease(profile, stranger))
 
+    async def test_a_value_based_audience_is_told_so(
+        self, auth: Auth, auth_emulator: Emulator, profile: dict[str, Any]
+    ) -> None:
+        """Who delivers to a value-based audience learns it, now and from what is remembered: it needs values."""
+        origin = connection()
+        own = await _made(auth, auth_emulator, profile, subtype="CUSTOM", is_value_based=True)
+
+        named = await auth.resolve(profile, origin, audience_id=own)
+        later = await auth.resolve(profile, origin)
+
+        assert [(200, True), (200, True)] == [(one.status, one.json["value_based"]) for one in (named, later)]
+
     async def test_not_a_customer_list(self, auth: Auth, auth_emulator: Emulator, profile: dict[str, Any]) -> None:
         """People cannot be added to a lookalike."""
-        account = profile["ad_account"]["id"]
-        body = {"name": "Twins", "subtype": "LOOKALIKE"}
-        headers = {"Authorization": f"Bearer {profile['secret']}"}
-        url = f"{auth_emulator.graph}/v26.0/{account}/customaudiences"
-        async with auth.session.post(url, json=body, headers=headers) as made:
-            lookalike = (await made.json())["id"]
+        lookalike = await _made(auth, auth_emulator, profile, subtype="LOOKALIKE")
 
         answer = await auth.resolve(profile, connection(), audience_id=lookalike)
 
@@ -343,3 +351,12 @@ class TestAsking:
 
 def _said(answer: Answer) -> tuple[int, str]:
     return answer.status, answer.code
+
+
+async def _made(auth: Auth, emulator: Emulator, profile: dict[str, Any], **fields: object) -> str:
+    """The id of an audience that the customer made without us."""
+    url = f"{emulator.graph}/v26.0/{profile['ad_account']['id']}/customaudiences"
+    headers = {"Authorization": f"Bearer {profile['secret']}"}
+    body = {"name": "Their Own", "customer_file_source": "USER_PROVIDED_ONLY", **fields}
+    async with auth.session.post(url, json=body, headers=headers) as made:
+        return str((await made.json())["id"])

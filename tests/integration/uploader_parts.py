@@ -47,7 +47,8 @@ from services.uploader.leases import Leases
 from services.uploader.line import Line
 from services.uploader.producing import PatientProducer
 from services.uploader.profiles import ProfileNews
-from services.uploader.settings import FuseSettings, RetrySettings, UploadSettings
+from services.uploader.reading import ChunkReader
+from services.uploader.settings import FuseSettings, ReadingSettings, RetrySettings, UploadSettings
 from services.uploader.settle import Settler
 from services.uploader.upload import Graph, Uploads
 from tests.integration.auth_parts import Emulator
@@ -346,10 +347,13 @@ async def put_together(
         settler = Settler(producer, DeadLetters(producer, "fbc.", line), line, "fbc.", telemetry)
         doors = Doors(Breakers(), telemetry, stop)
         leases = Leases(session, url, ServiceSigner("uploader", key), telemetry)
+        reader = await stack.enter_async_context(
+            ChunkReader(stores, workers, telemetry, ReadingSettings(), removal_rows=bounds.removal_rows)
+        )
         deliverer = Deliverer(
             leases=leases,
             doors=doors,
-            stores=stores,
+            reader=reader,
             uploads=Uploads(
                 graph=graph,
                 governor=governor,
@@ -363,7 +367,6 @@ async def put_together(
             line=line,
             delays=Delays(producer, "fbc.", telemetry),
             telemetry=telemetry,
-            workers=workers,
             bounds=bounds,
             retry=retry or RetrySettings(short=(0.01, 0.02), attempts=3, seconds=0),
             stop=stop,

@@ -98,6 +98,31 @@ class TestDates:
             assert [len(part) for part in read] == [4, 2, 2]
             assert formats_of(text, this_year=2026)
 
+    @pytest.mark.parametrize(
+        ("country", "expected"),
+        [
+            ("us", ("1990", "03", "04")),
+            ("gb", ("1990", "04", "03")),
+            ("ca", CellReason.AMBIGUOUS_DATE),
+            (None, CellReason.AMBIGUOUS_DATE),
+        ],
+    )
+    @pytest.mark.parametrize("written", ["03/04/1990", "3-4-90", "03041990", "03.04.1990"])
+    def test_customs(self, written: str, country: str | None, expected: object) -> None:
+        """Where a date can mean two days, the custom of the file's country decides, if it has one."""
+        assert normalise_date(written, this_year=2026, country=country) == expected
+
+    @given(st.text(alphabet="0123456789/-.", max_size=10), st.sampled_from(["us", "gb", "ca"]))
+    def test_customs_decide_nothing_else(self, text: str, country: str) -> None:
+        """A date that is clear, or none, is so in every country."""
+        anywhere = normalise_date(text, this_year=2026)
+        if anywhere is not CellReason.AMBIGUOUS_DATE:
+            assert normalise_date(text, this_year=2026, country=country) == anywhere
+
+    def test_year_first_or_last(self) -> None:
+        """Where the year could stand first or last, no custom helps."""
+        assert normalise_date("01-02-03", this_year=2026, country="us") is CellReason.AMBIGUOUS_DATE
+
     def test_formats(self) -> None:
         """It is known in which formats a date may be written, so that a column with two of them is seen."""
         assert formats_of("05/17/1990") == ("MM/DD/YYYY",)

@@ -1,22 +1,25 @@
 """What the owner of a file is told about its first records."""
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.audience.advice import advice
+from connector.audience.heads import Look, Refused, parquet_parts, text_parts
 from connector.audience.keys import Mode
 from connector.audience.layouts import Reading, reading_of
 from connector.audience.preflight import Part, Preflight, Thresholds, Warned, preflight
 from connector.audience.prepare import ColumnAccount, prepare
 from connector.audience.reasons import CellReason, RowReason
 from connector.audience.records_ndjson import read_ndjson
-from schemas.events import Layout
+from schemas.events import Format, Layout
 from schemas.match_keys import ColumnMapping
 
 MAPPING = {
@@ -154,11 +157,21 @@ class TestDeliberatelyWrongFile:
         assert kinds(found, "born")["ambiguous_date"].count == 1
         assert found.coverage["DOBY"].filled == 1
 
+    def test_customs_of_the_file(self) -> None:
+        """With a default country, dates that could mean two days follow its custom."""
+        found = judged([full(1, born="03/04/1990")], reading(default_country="US"))
+        assert found.rows[0][3:6] == (hashed("1990"), hashed("03"), hashed("04"))
+        assert found.warnings == ()
+
     def test_misspelt_column(self) -> None:
         """A mapped column that holds nothing anywhere is told: its name is most likely wrong."""
         found = judged([{"mail": "p@example.com"}], reading({"mail": MAPPING["mail"], "phone": MAPPING["tel"]}))
         assert kinds(found, "phone")["empty_column"].count == 1
         assert not found.would_refuse
+
+    def test_nothing_readable(self) -> None:
+        """Of records that cannot be read nobody is told that their columns are empty."""
+        assert kinds(judged(["nonsense"] * 3), "mail") == {}
 
     def test_lost_records(self) -> None:
         """Records that do not leave are named by number, without a column, and their reasons are counted."""
@@ -195,6 +208,41 @@ class TestThresholds:
         records = [full(1, sex="?"), full(2), {}]
         assert judged(records, thresholds=Thresholds(cells=0.5, rows=0.3)).would_refuse
         assert not judged(records, thresholds=Thresholds(cells=0.5, rows=0.4)).would_refuse
+
+
+class TestFirstBytes:
+    @pytest.mark.parametrize(("is_whole", "expected"), [(True, 2), (False, 1)])
+    def test_end_of_the_bytes(self, *, is_whole: bool, expected: int) -> None:
+        """Of a file that goes on behind the bytes the last record is left out: it may be half a one."""
+        look = Look(reading(), this_year=2026)
+        text = json.dumps(full(1)).encode() + b"\n" + json.dumps(full(2)).encode()
+        parts = [*text_parts([text[:50], text[50:]], Format.NDJSON, look, is_whole=is_whole)]
+        assert sum(part.prepared.records for part in parts) == expected
+
+    def test_no_more_than_needed(self) -> None:
+        """No more blocks are taken than the wanted records need."""
+        blocks = iter([b"{}\n" * 5, b"{}\n" * 5, b"{}\n" * 5])
+        assert len([*text_parts(blocks, Format.NDJSON, Look(reading(), this_year=2026, records=7))]) == 1
+        assert next(blocks) == b"{}\n" * 5
+
+    def test_table(self) -> None:
+        """Lines of a table are read by their header."""
+        text = b"mail;born\np@example.com;1990-05-17\n"
+        [part] = text_parts([text], Format.CSV, Look(reading(), this_year=2026))
+        assert part.prepared.rows == 1
+
+    def test_no_column(self) -> None:
+        """A table without any of the columns is refused in words."""
+        with pytest.raises(Refused, match="names none of the columns"):
+            [*text_parts([b"a,b\n1,2\n"], Format.CSV, Look(reading(), this_year=2026))]
+
+    def test_rows_of_parquet(self) -> None:
+        """Rows of a Parquet file are looked at alike."""
+        file = io.BytesIO()
+        pl.DataFrame([full(number) for number in range(5)]).write_parquet(file, row_group_size=2)
+        parts = [*parquet_parts(file, Look(reading(), this_year=2026, records=3))]
+        assert [part.prepared.rows for part in parts] == [2, 1]
+        assert [part.records.frame["record"].to_list() for part in parts] == [[1, 2], [3]]
 
 
 class TestAdvice:

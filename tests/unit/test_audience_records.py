@@ -1,10 +1,14 @@
 """Bytes to records: every bad line is rejected by its number, every good one goes on."""
 
+import gzip
 import json
+import zlib
+from collections.abc import Callable
 from itertools import count
 
 import orjson
 import pytest
+from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,6 +90,14 @@ class TestBadLines:
         except orjson.JSONDecodeError:
             sound = False
         assert sound is (not records.rejects)
+
+    @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, zstd.compress])
+    def test_nothing_is_unpacked(self, pack: Callable[[bytes], bytes]) -> None:
+        """A chunk that begins like something compressed is bytes like any other: it is no way around the limits."""
+        packed = (pack(GOOD.replace(b"0001", b"%04d" % number)) for number in count())
+        block = next(each for each in packed if b"\n" not in each)
+        records = read_ndjson(block, DATASET, first_record=11, first_line=21)
+        assert records.rejects == (RowReject(11, 21, RowReason.MALFORMED_JSON),)
 
 
 class TestGoodLines:

@@ -28,6 +28,13 @@ YEAR_PATTERN = r"^[0-9]{4}(?:\.0+)?$"
 _YEAR = re.compile(YEAR_PATTERN.removesuffix("$") + r"\Z")
 _ONE_OR_TWO_DIGITS = re.compile(r"^([0-9]{1,2})(?:\.0+)?\Z")
 
+_MONTH_FIRST = frozenset({"us", "as", "fm", "gu", "mh", "mp", "ph", "pr", "pw", "um", "vi"})
+_NO_CUSTOM = frozenset({"ca", "cn", "hu", "jp", "kp", "kr", "lt", "mn", "se", "tw", "za"})
+"""Countries where a date that ends in its year could be either: several customs, or the year stands first.
+
+Source of both: the date patterns of Unicode's CLDR. Everywhere else the day comes first.
+"""
+
 Date = tuple[str, str, str]
 """Year with four digits, month and day with two."""
 
@@ -51,30 +58,33 @@ class _Order:
         return delimiter.join(part * (self.year_digits if part == "Y" else 2) for part in self.parts)
 
 
-_FORMATS = tuple(
-    (order.shape(delimiter), order.name(delimiter))
-    for order in (_Order(parts, digits) for digits in (4, 2) for parts in ("YMD", "MDY", "DMY"))
+_ORDERS = tuple(_Order(parts, digits) for digits in (4, 2) for parts in ("YMD", "MDY", "DMY"))
+_FORMATS = {
+    delimiter: tuple((order.shape(delimiter), order.name(delimiter)) for order in _ORDERS)
     for delimiter in ("-", "/", ".", "")
-)
-"""Source: the list of Meta's uploader, which has all of these but the dots; its user says which one a file is in."""
+}
+"""By delimiter. Source: the list of Meta's uploader, which has all of these but the dots; its user says which one a
+file is in."""
 
 
-def normalise_date(text: str, *, this_year: int = LATEST_YEAR) -> Date | CellReason | None:
+def normalise_date(text: str, *, this_year: int = LATEST_YEAR, country: str | None = None) -> Date | CellReason | None:
     """Year, month and day as Meta wants them; None when there is nothing.
 
-    A date is read in every format it fits. If that gives one possible birthday, it is that; of several none is guessed.
-    Years of two digits up to this year's are of this century, as in Meta's uploader.
+    A date is read in every format it fits. If that gives one possible birthday, it is that. If several, the custom of
+    the *country* the file comes from (alpha-2, lower case) decides whether the month or the day stands first; without
+    one nothing is guessed. Years of two digits up to this year's are of this century, as in Meta's uploader.
     """
     trimmed = text.strip(WHITESPACE)
     if not trimmed:
         return None
-    real = {day for day, _ in _readings(trimmed, this_year) if _is_real(day)}
-    possible = {day for day in real if FIRST_YEAR <= int(day[0]) <= this_year}
-    if len(possible) == 1:
-        return possible.pop()
-    if possible:
-        return CellReason.AMBIGUOUS_DATE
-    return CellReason.YEAR_OUT_OF_RANGE if real else CellReason.UNREADABLE_DATE
+    real = [(day, name) for day, name in _readings(trimmed, this_year) if _is_real(day)]
+    possible = [(day, name) for day, name in real if FIRST_YEAR <= int(day[0]) <= this_year]
+    if not possible:
+        return CellReason.YEAR_OUT_OF_RANGE if real else CellReason.UNREADABLE_DATE
+    days = {day for day, _ in possible}
+    if len(days) > 1:
+        days = {day for day, name in possible if not name.startswith(_unusual_start(country))}
+    return days.pop() if len(days) == 1 else CellReason.AMBIGUOUS_DATE
 
 
 def formats_of(text: str, *, this_year: int = LATEST_YEAR) -> tuple[str, ...]:
@@ -104,10 +114,18 @@ def normalise_day(text: str) -> str | CellReason:
 
 
 def _readings(trimmed: str, this_year: int) -> Iterator[tuple[Date, str]]:
-    for shape, name in _FORMATS:
+    delimiter = next((character for character in trimmed if not character.isdigit()), "")
+    for shape, name in _FORMATS.get(delimiter, ()):
         found = shape.match(trimmed)
         if found:
             yield (_full_year(found["Y"], this_year), found["M"].zfill(2), found["D"].zfill(2)), name
+
+
+def _unusual_start(country: str | None) -> tuple[str, ...]:
+    """How the names of formats begin that nobody uses in *country*."""
+    if country is None or country in _NO_CUSTOM:
+        return ()
+    return ("DD",) if country in _MONTH_FIRST else ("MM",)
 
 
 def _full_year(digits: str, this_year: int) -> str:
