@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import services
+from cli.mapping import MappingOption, mapping_of
 from cli.output import Output, OutputOption
 from cli.publishing import Request, publish_files
+from schemas.events import Compression, Format, Layout
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -37,7 +39,10 @@ def publish(
     audience_name: Annotated[str | None, typer.Option(help="create this audience once, then go on using it")] = None,
     audience_id: Annotated[str | None, typer.Option(help="an existing audience of the profile's ad account")] = None,
     operation: Annotated[Operation, typer.Option(help="add or remove people, or replace all")] = Operation.ADD,
-    layout: Annotated[str, typer.Option(help="where in a record the match keys lie")] = "narrative-dataset",
+    layout: Annotated[Layout | None, typer.Option(help="where in a record the match keys lie")] = None,
+    mapping: MappingOption = None,
+    file_format: Annotated[Format | None, typer.Option("--format", help="else the endings of the names tell")] = None,
+    compression: Annotated[Compression | None, typer.Option(help="else the endings of the names tell")] = None,
     revision: Annotated[int | None, typer.Option(help="identity of the delivery; default: the time in ms")] = None,
     store: Annotated[str, typer.Option(help="the configured object store to put the files into")] = "local",
     wait: Annotated[float, typer.Option(help="seconds to wait for the end")] = 0.0,
@@ -49,13 +54,22 @@ def publish(
     """
     if audience_id is not None and audience_name is not None:
         raise typer.BadParameter("give --audience-name or --audience-id, not both")
+    from connector.audience.mapping import MappingError  # noqa: PLC0415 -- polars only for the command that needs it
+
+    try:
+        columns = mapping_of(layout, mapping)
+    except MappingError as error:
+        raise typer.BadParameter(str(error), param_hint="--mapping") from None
     request = Request(
         files=tuple(files),
         profile=profile,
         audience_name=audience_name,
         audience_id=audience_id,
         operation=operation.value,
-        layout=layout,
+        layout=Layout.COLUMNS if columns else layout or Layout.NARRATIVE_DATASET,
+        mapping=columns,
+        format=file_format,
+        compression=compression,
         revision=revision if revision is not None else time.time_ns() // 1_000_000,
         store=store,
     )

@@ -25,6 +25,7 @@ from services.ingest.holding import Holding
 from services.ingest.intake import Intake
 from services.ingest.patience import Patience
 from services.ingest.planning import Planner
+from services.ingest.preflighting import PreflightLook
 from services.ingest.releasing import ProfileIntake, Releaser
 from services.ingest.routes import DeliveryApi
 from services.ingest.settings import IngestSettings, PlanningSettings
@@ -65,6 +66,11 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
             clock=utc_now,
             stop=stop,
             batch=settings.planning.batch,
+            look=PreflightLook(
+                records=settings.preflight.records,
+                thresholds=settings.preflight.thresholds,
+                limits=settings.files.limits,
+            ),
             limits=settings.files.limits,
         )
         dead_letters = DeadLetters(producer, settings.kafka.topic_prefix, telemetry, utc_now, stop)

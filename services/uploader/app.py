@@ -56,7 +56,7 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
 
         rows = settings.upload.removal_rows
         reader = await stack.enter_async_context(
-            ChunkReader(stores, workers, telemetry, settings.reading, removal_rows=rows)
+            ChunkReader(stores, workers, telemetry, settings.reading, settings.files.limits, removal_rows=rows)
         )
         governor = Governor()
         patient = PatientProducer(producer, telemetry, chance)

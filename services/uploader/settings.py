@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from connector.kafka.topics import CHUNK_RETRIES
 from connector.objects.config import StoreConfigs
 from connector.runtime.settings import (
+    FileLimits,
     GraphSettings,
     IdentitySettings,
     KafkaSettings,
@@ -106,5 +107,6 @@ class UploaderSettings(ServiceSettings):
     stores: StoreConfigs = Field(default_factory=dict)
     upload: UploadSettings = UploadSettings()
     reading: ReadingSettings = ReadingSettings()
+    files: FileLimits = FileLimits()
     retry: RetrySettings = RetrySettings()
     fuse: FuseSettings = FuseSettings()

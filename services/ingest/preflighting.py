@@ -1,0 +1,68 @@
+"""The first records of a file, looked at before anything of its delivery is sent: is it what its owner says it is?
+
+A file that is declared wrongly (hashes as plain addresses, days as months) matches nobody, and nobody would notice for
+weeks. So a delivery with such a file is refused as a whole, with a report that says in words what to fix.
+"""
+
+import asyncio
+from datetime import datetime
+
+from connector.audience.heads import Look, parts_of
+from connector.audience.layouts import reading_of
+from connector.audience.preflight import Preflight, Thresholds, preflight
+from connector.files.limits import Limits
+from connector.objects.ranged import open_ranged
+from connector.objects.store import ObjectStore
+from schemas.events import DeliveryRequested, Reason
+from services.ingest import plan
+from services.ingest.files import PlannedFile
+
+READ_SECONDS = 60.0
+"""How long one read of the file may take."""
+
+REPORTED_REJECTS = 20
+"""Rejected records and cells that a report names one by one."""
+
+REFUSED = "preflight_refused"
+
+
+class PreflightLook:
+    """Looks at files before they are planned: *records* of each, refused above *thresholds*."""
+
+    def __init__(self, *, records: int, thresholds: Thresholds, limits: Limits) -> None:
+        self._records = records
+        self._thresholds = thresholds
+        self._limits = limits
+
+    async def at(
+        self, store: ObjectStore, event: DeliveryRequested, file: PlannedFile, *, value_based: bool, now: datetime
+    ) -> Preflight:
+        """What the beginning of the pinned version of *file* looks like.
+
+        Raises:
+            StoreError: It could not be read, for now or for good.
+            Corrupt: It is not of its compression.
+            UnreadableParquet: It is not Parquet, or damaged.
+            LimitViolated: It is more than it may be.
+            Refused: Not one record of it can be read.
+        """
+        reading = reading_of(event.layout, event.mapping)
+        delimiter = event.mapping.delimiter if event.mapping is not None else None
+        look = Look(reading, now.year, self._records, value_based, delimiter)
+        opened = await open_ranged(store, file.key, file.etag or "", seconds=READ_SECONDS)
+
+        def judged() -> Preflight:
+            parts = parts_of(opened, file.kind, look, self._limits)
+            mapped = event.mapping is not None
+            return preflight(parts, reading, mapped=mapped, thresholds=self._thresholds, this_year=now.year)
+
+        return await asyncio.to_thread(judged)
+
+
+def refusal(file_name: str, report: dict[str, object]) -> Reason | None:
+    """Why a delivery is refused whose file *file_name* was reported so; None when it is not. Pure."""
+    if report.get("would_refuse") is not True:
+        return None
+    warnings = report.get("warnings")
+    worst = warnings[0] if isinstance(warnings, list) and warnings else {}
+    return plan.reason(REFUSED, f"{file_name}: {worst.get('advice', 'too much of it cannot be sent')}")
