@@ -63,8 +63,6 @@ class Cut:
 
 
 ADVICE = {
-    "preflight_refused": "fix the file or its mapping, look at it with `fbc preview`, then publish it again with a new"
-    " revision; the report of each file is in the API, under files",
     "unknown_store": "name one of the configured stores in the delivery, or configure this one (FBC_STORES)",
     "invalid_key": "write the key as a path below the store's root, without leading slash, '.' or '..'",
     "object_missing": "write the file first, then publish the delivery again with a new revision",

@@ -16,6 +16,7 @@ from connector.objects.store import ObjectStore
 from schemas.events import DeliveryRequested, Reason
 from services.ingest import plan
 from services.ingest.files import PlannedFile
+from services.ingest.states import NO_VALID_RECORD
 
 READ_SECONDS = 60.0
 """How long one read of the file may take."""
@@ -24,6 +25,10 @@ REPORTED_REJECTS = 20
 """Rejected records and cells that a report names one by one."""
 
 REFUSED = "preflight_refused"
+ADVICE = (
+    "fix the file or its mapping, look at it with `fbc preview`, then publish it again with a new revision; the report on"
+    " each file is in the API, under files"
+)
 
 
 class PreflightLook:
@@ -65,4 +70,6 @@ def refusal(file_name: str, report: dict[str, object]) -> Reason | None:
         return None
     warnings = report.get("warnings")
     worst = warnings[0] if isinstance(warnings, list) and warnings else {}
-    return plan.reason(REFUSED, f"{file_name}: {worst.get('advice', 'too much of it cannot be sent')}")
+    # Without coverage no row would leave: there is nothing that could be sent after a repair of some columns.
+    code = REFUSED if report.get("coverage") else NO_VALID_RECORD.code
+    return plan.reason(code, f"{file_name}: {worst.get('advice', 'too much of it cannot be sent')}", ADVICE)

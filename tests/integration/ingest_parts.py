@@ -255,7 +255,9 @@ class Rig:
         """A file of so many records in the store."""
         key = name or f"{uuid4()}.ndjson"
         with (self.folder / key).open("w") as out:
-            out.writelines(f'{{"unique_id": {{"value": "{number:064d}"}}}}\n' for number in range(lines))
+            out.writelines(
+                f'{{"unique_id": {{"type": "sha256_email", "value": "{number:064d}"}}}}\n' for number in range(lines)
+            )
         return FileRef(name=key, store="local", key=key)
 
     def event(self, *files: FileRef, **changes: Any) -> DeliveryRequested:

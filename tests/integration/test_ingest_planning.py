@@ -215,7 +215,7 @@ class TestRefusedFiles:
         file = rig.write(60_000)
         event = rig.event(file)
         await rig.acceptor.accept(event, via="topic")
-        local = MortalStore(rig.stores.get("local"), Fuse(3))
+        local = MortalStore(rig.stores.get("local"), Fuse(5))
         with pytest.raises(Crash):
             await rig.planner(stores=Stores({"local": local})).plan(event.revision)
         rig.write(60_001, name=file.key)
