@@ -26,8 +26,8 @@ REPORTED_REJECTS = 20
 
 REFUSED = "preflight_refused"
 ADVICE = (
-    "fix the file or its mapping, look at it with `fbc preview`, then publish it again with a new revision; the report on"
-    " each file is in the API, under files"
+    "fix the file or its mapping, look at it with `fbc preview`, then publish it again with a new revision; the API has"
+    " the report on each file, under files"
 )
 
 
@@ -70,6 +70,7 @@ def refusal(file_name: str, report: dict[str, object]) -> Reason | None:
         return None
     warnings = report.get("warnings")
     worst = warnings[0] if isinstance(warnings, list) and warnings else {}
-    # Without coverage no row would leave: there is nothing that could be sent after a repair of some columns.
-    code = REFUSED if report.get("coverage") else NO_VALID_RECORD.code
+    # No column is at fault and no row would leave: these are no people.
+    is_hopeless = worst.get("column") is None and not report.get("coverage")
+    code = NO_VALID_RECORD.code if is_hopeless else REFUSED
     return plan.reason(code, f"{file_name}: {worst.get('advice', 'too much of it cannot be sent')}", ADVICE)
