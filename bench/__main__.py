@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
@@ -11,15 +12,24 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from bench.measuring import Figure
 
-BENCHMARKS = ("request_body",)
-"""Modules of this package with a `measure()`."""
+ONE_CORE = ("request_body",)
+"""Modules of this package with a `measure()` of single-threaded work: pinned, since all their figures are per core."""
+
+ALL_CORES = ("uploader_throughput",)
+"""Those that measure several threads or processes."""
+
+BENCHMARKS = (*ONE_CORE, *ALL_CORES)
 
 
 def main() -> None:
     """Runs and prints."""
     arguments = _arguments()
-    _pin_to_one_core()
-    figures = [figure for name in arguments.names or BENCHMARKS for figure in _measure(name)]
+    names = arguments.names or BENCHMARKS
+    if all(name in ONE_CORE for name in names):
+        _pin_to_one_core()
+    elif any(name in ONE_CORE for name in names):
+        sys.exit(_one_by_one(names, arguments.output))
+    figures = [figure for name in names for figure in _measure(name)]
     if arguments.output == "json":
         print(json.dumps([figure.as_json() for figure in figures]))
     else:
@@ -37,8 +47,14 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
+def _one_by_one(names: Iterable[str], output: str) -> int:
+    """Each in a process of its own, pinned or not; the worst exit code."""
+    command = [sys.executable, "-m", "bench", "-o", output]
+    return max(subprocess.run([*command, name], check=False).returncode for name in names)  # noqa: S603 -- ourselves
+
+
 def _pin_to_one_core() -> None:
-    """All figures are per core. Before anything is imported that counts the cores to size its thread pool."""
+    """Before anything is imported that counts the cores to size its thread pool."""
     if sys.platform == "linux":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     os.environ["POLARS_MAX_THREADS"] = "1"
