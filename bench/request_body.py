@@ -18,8 +18,11 @@ from facebook_business.adobjects.customaudience import CustomAudience
 
 from bench.measuring import Figure, seconds
 from bench.people import write_people
+from connector.audience.layouts import reading_of
 from connector.audience.prepare import prepare
-from connector.files.ndjson import Chunk, NdjsonCutter
+from connector.audience.records_ndjson import read_ndjson
+from connector.files.cutting import Chunk
+from connector.files.ndjson import NdjsonCutter
 from schemas.events import MAX_CHUNK_RECORDS, Layout
 
 SDK = "facebook_business"
@@ -39,6 +42,7 @@ def measure(*, records: int = 50_000, rounds: int = 5, seed: int = 26) -> list[F
 
 def our_bodies(path: Path) -> Iterator[bytes]:
     """Plans the file as ingest does, then prepares chunk by chunk as the uploader does."""
+    reading = reading_of(Layout.NARRATIVE_DATASET)
     with path.open("rb") as plan, path.open("rb") as file:
         cutter = NdjsonCutter()
         items = [item for block in iter(partial(plan.read, _BLOCK), b"") for item in cutter.feed(block)]
@@ -46,13 +50,9 @@ def our_bodies(path: Path) -> Iterator[bytes]:
             if not isinstance(chunk, Chunk):
                 continue
             file.seek(chunk.start)
-            prepared = prepare(
-                file.read(chunk.end - chunk.start),
-                layout=Layout.NARRATIVE_DATASET,
-                first_record=chunk.first_record,
-                first_line=chunk.first_line,
-            )
-            for batch in prepared.batch.split(MAX_CHUNK_RECORDS):
+            block = file.read(chunk.end - chunk.start)
+            records = read_ndjson(block, reading, first_record=chunk.first_record, first_line=chunk.first_line)
+            for batch in prepare(records, reading).batches:
                 yield batch.payload()
 
 

@@ -19,6 +19,8 @@ NOUNS = {
     "deliveries": Noun("cli.deliveries", "publish deliveries and see what became of them"),
     "dev": Noun("cli.dev", "the whole connector on this machine: up, down, status, scale, seed"),
     "demo": Noun("cli.demo", "one file of people into an audience, with every sum checked"),
+    "match-keys": Noun("cli.match_keys", "what a single value becomes before it leaves, and why"),
+    "preview": Noun("cli.preview", "what would be sent of a file, what would not, and what to fix"),
     "topics": Noun("cli.topics", "create the declared Kafka topics"),
     "db": Noun("cli.db", "roles, schemas and migrations of the database"),
     "schemas": Noun("cli.schemas", "the generated contract files"),

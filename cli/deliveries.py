@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import services
+from cli.output import Output, OutputOption
 from cli.publishing import Request, publish_files
 
 app = typer.Typer(no_args_is_help=True)
@@ -21,21 +22,11 @@ NOT_ENDED_YET = 124
 POLL_SECONDS = 0.25
 
 
-class Output(StrEnum):
-    """How a command answers."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
 class Operation(StrEnum):
     """What a published delivery does to the audience."""
 
     ADD = "add"
     REMOVE = "remove"
-
-
-OutputOption = Annotated[Output, typer.Option("-o", "--output", help="table for people, json for scripts")]
 
 
 @app.command()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from cli.output import Output, OutputOption
+
 if TYPE_CHECKING:
     from embedded.control import Request
     from embedded.options import Options
@@ -24,22 +26,12 @@ SCALE_SECONDS = 150.0
 FOLLOW_SECONDS = 0.2
 
 
-class Output(StrEnum):
-    """How a command answers."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
 class EmulatorKeep(StrEnum):
     """What the emulator keeps of each member."""
 
     COUNTS = "counts"
     DIGESTS = "digests"
     ROWS = "rows"
-
-
-OutputOption = Annotated[Output, typer.Option("-o", "--output", help="table for people, json for scripts")]
 
 
 @app.command()

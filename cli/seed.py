@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from cli import services
-from cli.deliveries import Output, OutputOption
+from cli.output import Output, OutputOption
 
 TIMEOUT = aiohttp.ClientTimeout(total=15)
 

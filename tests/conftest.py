@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A property is never timed: on a busy machine the first example of a test pays for what it loads.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 RINGS = ("unit", "contract", "integration", "system", "faults")
 TESTS = Path(__file__).parent

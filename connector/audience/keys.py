@@ -1,40 +1,29 @@
-"""The match keys: what they are called, in which order they are sent, which are hashed, which identify a person.
+"""The match keys of the contract, and which of them identify a person.
 
-Source: Meta's reference of the `users` edge (multi-key schemas). `LOOKALIKE_VALUE` and the like join with their rules.
+Source: Meta's reference of the `users` edge (multi-key schemas).
 """
 
 from collections.abc import Collection
-from enum import StrEnum
 
+from schemas.match_keys import DOB, UNHASHED, Mode
+from schemas.match_keys import MatchKey as Key
 
-class Key(StrEnum):
-    """A match key. The order here is the order of the columns in every request."""
+__all__ = ["DOB", "IDENTIFIERS", "PLACES_AND_AGE", "UNHASHED", "Key", "Mode", "identifies"]
 
-    EMAIL = "EMAIL"
-    GEN = "GEN"
-    DOBY = "DOBY"
-    DOBM = "DOBM"
-    DOBD = "DOBD"
-    LN = "LN"
-    FN = "FN"
-    FI = "FI"
-    COUNTRY = "COUNTRY"
-    MADID = "MADID"
-
-
-UNHASHED = frozenset({Key.MADID})
-"""Sent as they are. Meta's documentation says so; some of its own tools hash device ids, which then match nobody."""
-
-IDENTIFIERS = (Key.EMAIL, Key.MADID)
+IDENTIFIERS = (Key.EMAIL, Key.PHONE, Key.MADID, Key.EXTERN_ID, Key.UID, Key.APPUID, Key.PAGEUID)
 """Keys of which one alone identifies a person. A person may have several of one kind: each becomes a row."""
+
+PLACES_AND_AGE = (Key.ZIP, Key.CT, Key.DOBY)
+"""What makes a person of a name: without one of these too many people share it."""
 
 
 def identifies(keys: Collection[str]) -> bool:
     """Whether a person with values for *keys* can be matched at all.
 
-    One identifier, or the last name with the first (name or initial) and the year of birth. Meta counts a row with
-    less as received and matches nobody.
+    One identifier, or the last name with the first (name or initial) and one of post code, city and year of birth.
+    Meta counts a row with less as received and matches nobody.
     """
     if any(key in keys for key in IDENTIFIERS):
         return True
-    return Key.LN in keys and (Key.FN in keys or Key.FI in keys) and Key.DOBY in keys
+    named = Key.LN in keys and (Key.FN in keys or Key.FI in keys)
+    return named and any(key in keys for key in PLACES_AND_AGE)

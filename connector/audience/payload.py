@@ -1,32 +1,65 @@
 """Rows that leave: the body of a `users` call, and the way back from Meta's samples to the rows.
 
-Source: Meta's reference of the `users` edge (`schema` and `data`, missing cells as ""). A batch's schema holds
-only keys with a value in it (observed in recorded traffic; it may change between calls that add or remove).
+Source: Meta's reference of the `users` edge (`schema` and `data`, missing cells as ""; `app_ids` with UID and APPUID,
+`page_ids` with PAGEUID). A batch's schema holds only keys with a value in it (observed in recorded traffic; it may
+change between calls that add or remove).
 """
 
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 import orjson
 import polars as pl
 
+from connector.audience.encoding import encoded
 from connector.audience.keys import Key
 from connector.audience.records import LINE, RECORD
 
 MAX_SAMPLES = 1_000
 """Samples looked at in one answer. Meta documents at most 100; an answer is not trusted to keep to that."""
 
+MAX_ROWS = 10_000
+"""Rows in one call. Source: Meta's custom audience guide."""
+
+MAX_BYTES = 32 << 20
+"""Bytes of one body. Meta documents no limit; with every key hashed, 10,000 rows are about 15 MB."""
+
+ALL_OR_NONE = (Key.EXTERN_ID, Key.LOOKALIKE_VALUE)
+"""Keys that every row of a call carries, or none: an empty one makes Meta refuse the row (recorded for EXTERN_ID)."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What ids are valid in: the apps of UID and APPUID, the pages of PAGEUID."""
+
+    app_ids: tuple[str, ...] = ()
+    page_ids: tuple[str, ...] = ()
+
+    def of(self, schema: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The members a payload with *schema* has besides schema and data."""
+        given: dict[str, tuple[str, ...]] = {}
+        if self.app_ids and not {Key.UID, Key.APPUID}.isdisjoint(schema):
+            given["app_ids"] = self.app_ids
+        if self.page_ids and Key.PAGEUID in schema:
+            given["page_ids"] = self.page_ids
+        return given
+
 
 class Batch:
     """Rows in the order of their records, each with the number of the record and line it came from.
 
-    It shows counts only, never a cell: not in its text form and not in an error.
+    It holds the body and two numbers a row, nothing else: many batches are in flight at once. It shows counts only,
+    never a cell: not in its text form and not in an error.
     """
 
-    def __init__(self, frame: pl.DataFrame) -> None:
-        self._frame = frame
+    def __init__(self, schema: tuple[str, ...], body: bytes, numbers: pl.DataFrame, scope: Scope) -> None:
+        self._body = body
+        self._numbers = numbers
+        self._scope = scope
+        self.schema = schema
 
     def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override needs Python 3.12
         return f"Batch(rows={self.rows}, records={self.records}, schema={self.schema})"
@@ -34,38 +67,29 @@ class Batch:
     @property
     def rows(self) -> int:
         """How many rows it sends."""
-        return self._frame.height
+        return self._numbers.height
 
     @cached_property
     def records(self) -> int:
         """How many records they came from."""
-        return self._frame[RECORD].n_unique()
-
-    @cached_property
-    def schema(self) -> tuple[str, ...]:
-        """The keys with a value in this batch, in Meta's order."""
-        return tuple(key.value for key in Key if self._frame[key].null_count() < self.rows)
+        return self._numbers[RECORD].n_unique()
 
     def record_of(self, row: int) -> int:
         """The number, within the file, of the record a row came from."""
-        return int(self._frame[RECORD][row])
+        return int(self._numbers[RECORD][row])
 
     def line_of(self, row: int) -> int:
         """The number, within the file, of the line a row came from."""
-        return int(self._frame[LINE][row])
+        return int(self._numbers[LINE][row])
 
-    def split(self, max_rows: int) -> list["Batch"]:
-        """Batches of at most *max_rows*; the rows of one record stay together unless they alone are more than that."""
-        if max_rows < 1:
-            raise ValueError(f"a batch of {max_rows} rows cannot be sent")
-        records = self._frame[RECORD].to_list()
-        batches = []
-        start = 0
-        while start < self.rows:
-            end = _cut(records, start, min(start + max_rows, self.rows))
-            batches.append(self._slice(start, end))
-            start = end
-        return batches
+    def rows_of(self, records: Iterable[int]) -> dict[int, int]:
+        """How many rows each of *records* has here; those without one are left out."""
+        wanted = self._numbers.filter(pl.col(RECORD).is_in(list(records)))
+        return dict(wanted.group_by(RECORD).len().iter_rows())
+
+    def payload(self) -> bytes:
+        """The compact JSON `{"schema":[...],"data":[[...],...]}`, with `app_ids` or `page_ids` where they belong."""
+        return self._body
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """Two batches of about the same size, to find the row that Meta refuses a whole batch for.
@@ -75,57 +99,119 @@ class Batch:
         """
         if self.rows < 2:
             raise ValueError(f"a batch of {self.rows} rows has no halves")
-        middle = _cut(self._frame[RECORD].to_list(), 0, (self.rows + 1) // 2)
+        middle = cut(self._numbers[RECORD].to_list(), 0, (self.rows + 1) // 2)
         return self._slice(0, middle), self._slice(middle, self.rows)
-
-    def payload(self) -> bytes:
-        """The compact JSON `{"schema":[...],"data":[[...],...]}`.
-
-        Written as CSV with JSON's separators, which is three times faster than any JSON writer here. It holds because
-        no cell needs an escape in either format: all are hexadecimal digits or UUIDs by the rules that made them.
-        """
-        if not self.rows:
-            return b'{"schema":[],"data":[]}'
-        body = io.BytesIO()
-        body.write(b'{"schema":' + orjson.dumps(self.schema) + b',"data":[[')
-        self._frame.select(self.schema).write_csv(
-            body, include_header=False, quote_style="always", line_terminator="],[", null_value=""
-        )
-        body.seek(-len("],["), io.SEEK_END)
-        body.write(b"]]}")
-        body.truncate()
-        return body.getvalue()
 
     def row_json(self, row: int) -> str:
         """The compact JSON of a row as it is sent, as Meta repeats it in `invalid_entry_samples`."""
-        return orjson.dumps([cell or "" for cell in self._frame.select(self.schema).row(row)]).decode()
+        return orjson.dumps(self._data()[row]).decode()
 
     def rows_matching(self, samples: Iterable[str]) -> set[int]:
         """The rows that any of *samples* shows. A sample that is no row of this batch matches none."""
         wanted = set(_readable(samples))
         if not wanted:
             return set()
-        rows = self._frame.select(self.schema).fill_null("").iter_rows()
-        return {number for number, row in enumerate(rows) if row in wanted}
+        return {number for number, row in enumerate(self._data()) if _canonical(row) in wanted}
+
+    def _data(self) -> list[list[Any]]:
+        """The rows, read back from the body: rarely asked for, so not kept."""
+        data: list[list[Any]] = orjson.loads(self._body)["data"]
+        return data
 
     def _slice(self, start: int, end: int) -> "Batch":
-        return Batch(self._frame.slice(start, end - start))
+        """Some of the rows, with the schema that these need."""
+        rows = self._data()[start:end]
+        places = [place for place in range(len(self.schema)) if any(row[place] != "" for row in rows)]
+        schema = tuple(self.schema[place] for place in places)
+        head, tail = _around(schema, self._scope)
+        body = head + orjson.dumps([[row[place] for place in places] for row in rows]) + tail
+        return Batch(schema, body, self._numbers[start:end], self._scope)
 
 
-def _cut(records: list[int], start: int, end: int) -> int:
+def batches_of(
+    cells: pl.DataFrame, scope: Scope, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES
+) -> tuple[Batch, ...]:
+    """Batches of rows with `RECORD`, `LINE` and a column per key, within both limits.
+
+    The rows of one record stay together where the limits and `ALL_OR_NONE` allow it.
+    """
+    if max_rows < 1:
+        raise ValueError(f"a batch of {max_rows} rows cannot be sent")
+    return tuple(
+        batch
+        for alike in _alike(cells)
+        for piece in _pieces(alike, max_rows)
+        for batch in _encoded(piece, scope, max_bytes)
+    )
+
+
+def _alike(cells: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The rows parted so that each part carries each key of `ALL_OR_NONE` in every row or in none."""
+    for key in ALL_OR_NONE:
+        if key in cells.columns and 0 < cells[key].null_count() < cells.height:
+            there = cells[key].is_not_null()
+            yield from _alike(cells.filter(there))
+            yield from _alike(cells.filter(~there))
+            return
+    yield cells
+
+
+def _pieces(cells: pl.DataFrame, max_rows: int) -> Iterator[pl.DataFrame]:
+    if cells.height <= max_rows:
+        if cells.height:
+            yield cells
+        return
+    records = cells[RECORD].to_list()
+    start = 0
+    while start < cells.height:
+        end = cut(records, start, min(start + max_rows, cells.height))
+        yield cells[start:end]
+        start = end
+
+
+def _encoded(cells: pl.DataFrame, scope: Scope, max_bytes: int) -> Iterator[Batch]:
+    schema = tuple(key.value for key in Key if key in cells.columns and cells[key].null_count() < cells.height)
+    head, tail = _around(schema, scope)
+    body = encoded(head, cells.select(schema), tail)
+    if len(body) <= max_bytes or cells.height < 2:
+        yield Batch(schema, body, cells.select(RECORD, LINE), scope)
+        return
+    del body
+    middle = cut(cells[RECORD].to_list(), 0, (cells.height + 1) // 2)
+    yield from _encoded(cells[:middle], scope, max_bytes)
+    yield from _encoded(cells[middle:], scope, max_bytes)
+
+
+def _around(schema: tuple[str, ...], scope: Scope) -> tuple[bytes, bytes]:
+    """What stands before and after the rows in a body."""
+    given = b"".join(b',"%s":%s' % (name.encode(), orjson.dumps(ids)) for name, ids in scope.of(schema).items())
+    return b'{"schema":' + orjson.dumps(schema) + b',"data":', given + b"}"
+
+
+def cut(records: Sequence[int], start: int, end: int) -> int:
     """The last place at or before *end* where a record ends; *end* itself when there is none after *start*."""
-    cut = end
-    while start < cut < len(records) and records[cut - 1] == records[cut]:
-        cut -= 1
-    return cut if cut > start else end
+    place = end
+    while start < place < len(records) and records[place - 1] == records[place]:
+        place -= 1
+    return place if place > start else end
 
 
-def _readable(samples: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """Samples as rows of cells: they are JSON text, however it is spaced and escaped."""
+def _readable(samples: Iterable[str]) -> Iterator[bytes]:
+    """Samples as canonical rows: they are JSON text, however it is spaced and escaped."""
     for sample in islice(samples, MAX_SAMPLES):
         try:
             cells = orjson.loads(sample)
         except orjson.JSONDecodeError:
             continue
-        if isinstance(cells, list) and all(isinstance(cell, str) for cell in cells):
-            yield tuple(cells)
+        if isinstance(cells, list):
+            yield _canonical(cells)
+
+
+def _canonical(row: list[Any]) -> bytes:
+    """One way to write a row: `12.0` and `12` are the same value."""
+    plain = [int(cell) if isinstance(cell, float) and cell.is_integer() else cell for cell in row]
+    try:
+        return orjson.dumps(plain)
+    except TypeError:
+        # A number beyond 64 bits: no row of ours has one.
+        return b""

@@ -1,22 +1,23 @@
-"""The record pipeline: the bytes of a chunk in, rows for Meta and an account of every record out. CPU only, no I/O.
+"""The record pipeline: a block of records in, bodies for Meta and an account of every record out. CPU only, no I/O.
 
 Run it in a worker thread: nearly all of it runs in Rust without Python's global lock.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from connector.audience.columns import Cells, to_cells
-from connector.audience.keys import Key
-from connector.audience.payload import Batch
-from connector.audience.reasons import CellReason, RowReason
-from connector.audience.records import LINE, RECORD, Line, Records, RowReject, read_records
+from connector.audience.keys import Mode
+from connector.audience.layouts import Reading
+from connector.audience.payload import MAX_BYTES, MAX_ROWS, Batch, Scope, batches_of
+from connector.audience.reasons import CellReason
+from connector.audience.records import LINE, RECORD, Line, Records, RowReject
 from connector.audience.reference import person
 from connector.audience.rules.dates import LATEST_YEAR
-from schemas.events import MAX_REJECT_SAMPLES, Layout, Reject
+from schemas.events import MAX_REJECT_SAMPLES, Reject
 
 
 @dataclass(frozen=True)
@@ -33,89 +34,166 @@ class Rejects:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A chunk ready to be sent: `records = rejects.total + batch.records`.
+class ColumnAccount:
+    """What a column of the file (a source of the layout) held.
 
-    `cell_rejects` counts values that were left out, by key and reason; their records may leave all the same.
+    Attributes:
+        name: What its owner calls it.
+        key: What it is said to hold, a key or DOB.
+        mode: In which form.
+        filled: Cells that were looked at and not empty: a second column of a key is only looked at where the first
+            one gave nothing.
+        refused: How many of them were left out, by reason. `already_hashed` are hashes in a raw column, `not_a_hash`
+            plain values in a hashed one.
+    """
+
+    name: str
+    key: str
+    mode: Mode
+    filled: int
+    refused: Mapping[CellReason, int]
+
+
+@dataclass(frozen=True)
+class CellReject:
+    """A value that is left out: the number of its record and the name of its column."""
+
+    record: int
+    column: str
+    reason: CellReason
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A chunk ready to be sent: `records = rejects.total + sent`.
+
+    Attributes:
+        records: Records of the chunk.
+        rejects: Those that do not leave.
+        sent: Records with at least one row in the batches.
+        cell_rejects: Values that were left out, by key and reason; their records may leave all the same.
+        batches: What is sent, in this order. A record may have rows in several.
+        columns: The same told by the columns of the file.
+        refused_cells: Each value that was left out, only when asked for.
+        rejected: Each record that does not leave, only when asked for.
     """
 
     records: int
     rejects: Rejects
+    sent: int
     cell_rejects: Mapping[tuple[str, str], int]
-    batch: Batch = field(repr=False)
+    batches: tuple[Batch, ...] = field(repr=False)
+    columns: tuple[ColumnAccount, ...] = field(default=(), repr=False)
+    refused_cells: tuple[CellReject, ...] = field(default=(), repr=False)
+    rejected: tuple[RowReject, ...] = field(default=(), repr=False)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all batches."""
+        return sum(batch.rows for batch in self.batches)
+
+    def rows_of(self, records: set[int]) -> Counter[int]:
+        """How many rows each of *records* has in all batches."""
+        counts: Counter[int] = Counter()
+        for batch in self.batches:
+            counts.update(batch.rows_of(records))
+        return counts
 
 
 def prepare(
-    block: bytes, *, layout: Layout, first_record: int, first_line: int, this_year: int = LATEST_YEAR
+    records: Records,
+    reading: Reading,
+    *,
+    this_year: int = LATEST_YEAR,
+    value_based: bool = False,
+    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
+    detailed: bool = False,
 ) -> Prepared:
-    """Reads, normalises and hashes the records of a chunk. Never raises on what the bytes are.
+    """Normalises, hashes and encodes the records of a chunk. Never raises on what they hold.
 
     Args:
-        block: The lines of the chunk; blank ones count as lines but not as records.
-        layout: Where in a record the keys lie.
-        first_record: Number of the block's first record within the file, from 1.
-        first_line: Number of the block's first line within the file, from 1.
+        records: The chunk, read as *reading* says.
+        reading: Where in a record the keys lie.
         this_year: Nobody is born later than this.
+        value_based: The audience is made of how much people are worth: who has no value is rejected.
+        max_rows: Rows in one batch.
+        max_bytes: Bytes in one batch, as far as halving it helps.
+        detailed: Also name every rejected record and every value that is left out.
     """
-    records = read_records(block, layout, first_record=first_record, first_line=first_line)
-    cells = to_cells(records.frame, this_year=this_year)
-    plain = _by_the_plain_rules(_odd_lines(records, cells), layout, this_year)
-    rejects = [*records.rejects, *_unidentified(cells.no_identifier), *plain.rejects]
+    cells = to_cells(records, reading, this_year=this_year, value_based=value_based, detailed=detailed)
+    rows = _by_the_plain_rules(records.odd, reading, cells, this_year=this_year, value_based=value_based)
+    frame = _merged(cells.frame, rows)
+    rejects = sorted([*records.rejects, *cells.rejects], key=lambda reject: reject.record)
     return Prepared(
         records=records.count,
         rejects=_account(rejects),
-        cell_rejects=_named(cells.cell_rejects + plain.cell_rejects),
-        batch=Batch(_merged(cells.frame, plain.rows)),
+        sent=frame[RECORD].n_unique(),
+        cell_rejects=_by_key(cells, reading),
+        batches=batches_of(frame, Scope(reading.app_ids, reading.page_ids), max_rows=max_rows, max_bytes=max_bytes),
+        columns=_by_column(cells, reading),
+        refused_cells=_one_by_one(cells, reading) if detailed else (),
+        rejected=tuple(rejects) if detailed else (),
     )
 
 
-@dataclass
-class _Plain:
-    """What the plain rules made of the odd records."""
-
-    rows: list[dict[str, object]] = field(default_factory=list)
-    rejects: list[RowReject] = field(default_factory=list)
-    cell_rejects: Counter[tuple[Key, CellReason]] = field(default_factory=Counter)
-
-
-def _odd_lines(records: Records, cells: Cells) -> Iterable[Line]:
-    yield from records.odd
-    for row in cells.odd:
-        yield records.line(row)
-
-
-def _by_the_plain_rules(lines: Iterable[Line], layout: Layout, this_year: int) -> _Plain:
-    plain = _Plain()
-    for line in lines:
-        found = person(line.value, layout, this_year=this_year)
-        plain.cell_rejects.update(found.cell_rejects)
-        if not found.rows:
-            plain.rejects.append(RowReject(line.record, line.line, RowReason.NO_IDENTIFIER))
+def _by_the_plain_rules(
+    odd: tuple[Line, ...], reading: Reading, cells: Cells, *, this_year: int, value_based: bool
+) -> list[dict[str, object]]:
+    """The rows of the odd records; what is not sent of them is counted in *cells*."""
+    rows: list[dict[str, object]] = []
+    for line in odd:
+        found = person(line.value, reading, this_year=this_year, value_based=value_based)
+        cells.reasons.update(found.cell_rejects)
+        cells.filled.update(found.filled)
+        cells.refused += [(line.record, source, reason) for source, reason in found.cell_rejects]
+        if found.reason is not None:
+            cells.rejects.append(RowReject(line.record, line.line, found.reason))
         for row in found.rows:
-            cells: dict[str, object] = {key.value: cell for key, cell in row.items()}
-            plain.rows.append(cells | {RECORD: line.record, LINE: line.line})
-    return plain
+            named: dict[str, object] = {key.value: cell for key, cell in row.items()}
+            rows.append(named | {RECORD: line.record, LINE: line.line})
+    return rows
 
 
 def _merged(frame: pl.DataFrame, rows: list[dict[str, object]]) -> pl.DataFrame:
     """Both kinds of rows in the order of their records."""
     if not rows:
         return frame
-    return pl.concat([frame, pl.DataFrame(rows, schema=frame.schema)]).sort(RECORD, maintain_order=True)
-
-
-def _unidentified(numbers: pl.DataFrame) -> Iterable[RowReject]:
-    for record, line in numbers.iter_rows():
-        yield RowReject(record, line, RowReason.NO_IDENTIFIER)
+    names = {name for row in rows for name in row} - {RECORD, LINE}
+    schema = {RECORD: pl.Int64(), LINE: pl.Int64(), **dict.fromkeys(sorted(names), pl.String())}
+    return pl.concat([frame, pl.DataFrame(rows, schema=schema)], how="diagonal").sort(RECORD, maintain_order=True)
 
 
 def _account(rejects: list[RowReject]) -> Rejects:
-    first = sorted(rejects, key=lambda reject: reject.record)[:MAX_REJECT_SAMPLES]
     return Rejects(
         counts=dict(Counter(reject.reason.value for reject in rejects)),
-        samples=tuple(Reject(record=reject.record, line=reject.line, reason=reject.reason.value) for reject in first),
+        samples=tuple(
+            Reject(record=reject.record, line=reject.line, reason=reject.reason.value)
+            for reject in rejects[:MAX_REJECT_SAMPLES]
+        ),
     )
 
 
-def _named(counts: Counter[tuple[Key, CellReason]]) -> dict[tuple[str, str], int]:
-    return {(key.value, reason.value): count for (key, reason), count in counts.items()}
+def _by_key(cells: Cells, reading: Reading) -> dict[tuple[str, str], int]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for (number, reason), count in cells.reasons.items():
+        counts[str(reading.sources[number].key), reason.value] += count
+    return dict(counts)
+
+
+def _by_column(cells: Cells, reading: Reading) -> tuple[ColumnAccount, ...]:
+    return tuple(
+        ColumnAccount(
+            name=source.name,
+            key=str(source.key),
+            mode=source.mode,
+            filled=cells.filled[number],
+            refused={reason: count for (place, reason), count in cells.reasons.items() if place == number},
+        )
+        for number, source in enumerate(reading.sources)
+    )
+
+
+def _one_by_one(cells: Cells, reading: Reading) -> tuple[CellReject, ...]:
+    refused = sorted(cells.refused, key=lambda cell: cell[:2])
+    return tuple(CellReject(record, reading.sources[number].name, reason) for record, number, reason in refused)

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connector.audience import layouts
-from connector.audience.keys import IDENTIFIERS, UNHASHED, Key, identifies
-from connector.audience.layouts import SOURCES, Source
-from connector.audience.normalise import Mode, digest, normalise
-from connector.audience.reasons import CellReason
-from connector.audience.rules.dates import normalise_date, normalise_year
-from connector.audience.rules.text import WHITESPACE
-from schemas.events import Layout
+from connector.audience.keys import DOB, IDENTIFIERS, UNHASHED, Key, Mode, identifies
+from connector.audience.layouts import NO_TYPE, Reading, Source, TypedAs
+from connector.audience.normalise import digest, normalise
+from connector.audience.reasons import CellReason, RowReason
+from connector.audience.residence import country_of_digest
+from connector.audience.rules.dates import normalise_date
+from connector.audience.rules.digests import is_digest
+from connector.audience.rules.processing import agreed
+from connector.audience.rules.text import WHITESPACE, is_junk
+from connector.audience.values import NotAnObject, text_of, value_at
 
 Record = Mapping[str, Any]
 Row = dict[Key, str]
@@ -22,117 +24,139 @@ Row = dict[Key, str]
 
 @dataclass
 class Person:
-    """What one record comes to. `rows` is empty when nothing in it identifies anybody."""
+    """What one record comes to.
+
+    `cell_rejects` names the source by its number in the reading; `filled` are the sources that were asked and held
+    something. `reason` tells why there are no rows.
+    """
 
     rows: list[Row] = field(default_factory=list)
-    cell_rejects: list[tuple[Key, CellReason]] = field(default_factory=list)
+    cell_rejects: list[tuple[int, CellReason]] = field(default_factory=list)
+    filled: list[int] = field(default_factory=list)
+    reason: RowReason | None = None
 
 
-def person(record: Record, layout: Layout, *, this_year: int) -> Person:
+def person(record: Record, reading: Reading, *, this_year: int, value_based: bool = False) -> Person:
     """The rows of a record: its k-th identifiers in row k, and all its attributes in each."""
-    wrapper = layouts.wrapper(layout)
-    fields = record if wrapper is None else record.get(wrapper)
     result = Person()
-    if not isinstance(fields, Mapping):
-        return result
-    identifiers = _identifiers(fields, result)
-    attributes = {**_names(fields, result), **_birth(fields, result, this_year), **_labels(fields, result)}
-    hashed = {key: digest(plain) for key, plain in attributes.items() if plain}
+    places = _Places(record, result, _country(record, reading, this_year), this_year)
+    identifiers = _identifiers(places, reading)
+    attributes = _attributes(places, reading)
     for turn in range(max(1, *(len(values) for values in identifiers.values()))):
         own = {key: values[turn] for key, values in identifiers.items() if turn < len(values)}
-        row = own | hashed
+        row = own | attributes
         if identifies(row):
             result.rows.append(row)
+    if not result.rows:
+        result.reason = RowReason.NO_IDENTIFIER
+    elif value_based and Key.LOOKALIKE_VALUE not in attributes:
+        result.rows.clear()
+        result.reason = RowReason.NO_VALUE
     return result
 
 
-def _identifiers(fields: Record, result: Person) -> dict[Key, list[str]]:
+def judged(source: Source, text: str, *, country: str | None, this_year: int) -> tuple[str, ...] | CellReason:
+    """The normalised values a text gives, one for each key the source fills, all empty where it holds nothing."""
+    if source.key == DOB:
+        return _judged_date(text, source.customs, this_year)
+    plain = normalise(Key(source.key), text, mode=source.mode, country=country, this_year=this_year)
+    if isinstance(plain, CellReason):
+        return plain
+    return (plain, plain[:1]) if source.with_initial else (plain,)
+
+
+def as_sent(source: Source, plain: str) -> str:
+    """A normalised value as it leaves."""
+    return plain if source.mode is Mode.SHA256 or source.key in UNHASHED else digest(plain)
+
+
+def _judged_date(text: str, customs: str | None, this_year: int) -> tuple[str, ...] | CellReason:
+    if is_junk(text):
+        return CellReason.JUNK
+    if is_digest(text):
+        return CellReason.ALREADY_HASHED
+    return normalise_date(text, this_year=this_year, country=customs) or ("", "", "")
+
+
+@dataclass
+class _Places:
+    """The places of one record. What is found wrong with them is noted in `result`."""
+
+    record: Record
+    result: Person
+    country: str | None
+    this_year: int
+
+    def usable(self, number: int, source: Source) -> tuple[str, ...]:
+        """The normalised values of a source, or nothing and a note why not."""
+        if source.when is not None and not _is_meant(self.record, source.when):
+            return ()
+        value = value_at(self.record, source.path)
+        if value is None:
+            return ()
+        values = self._judged(source, value)
+        if isinstance(values, CellReason):
+            self.result.filled.append(number)
+            self.result.cell_rejects.append((number, values))
+            return ()
+        if not any(values):
+            return ()
+        self.result.filled.append(number)
+        return values
+
+    def _judged(self, source: Source, value: object) -> tuple[str, ...] | CellReason:
+        text = value if isinstance(value, str) else text_of(value, {source.key})
+        if text is None:
+            return CellReason.WRONG_TYPE
+        return judged(source, text, country=self.country, this_year=self.this_year)
+
+
+def _country(record: Record, reading: Reading, this_year: int) -> str | None:
+    """Where the person lives, for the rules that depend on it: in the record, or else the default of the mapping."""
+    places = _Places(record, Person(), None, this_year)
+    for number, source in enumerate(reading.sources):
+        values = places.usable(number, source) if source.key is Key.COUNTRY else ()
+        if values:
+            found = values[0] if source.mode is Mode.RAW else country_of_digest(values[0])
+            return found or reading.default_country
+    return reading.default_country
+
+
+def _identifiers(places: _Places, reading: Reading) -> dict[Key, list[str]]:
     """The distinct usable identifiers of each kind, in order of precedence."""
     found: dict[Key, list[str]] = {key: [] for key in IDENTIFIERS}
-    for source in SOURCES:
-        key = _key_of(source, fields.get(source.field))
-        if key is None:
-            continue
-        mode = Mode.RAW if key in UNHASHED else Mode.SHA256
-        value = _usable(key, _member(fields.get(source.field), "value"), result, mode=mode)
-        if value and value not in found[key]:
-            found[key].append(value)
+    for number, source in enumerate(reading.sources):
+        values = places.usable(number, source) if source.key in IDENTIFIERS else ()
+        if values:
+            value = as_sent(source, values[0])
+            if value not in found[Key(source.key)]:
+                found[Key(source.key)].append(value)
     return found
 
 
-def _key_of(source: Source, value: Any) -> Key | None:
-    """The key a source holds, by its type; None when it is nothing of ours."""
-    if value is None:
-        return None
-    if source.keys is None or not isinstance(value, Mapping):
-        return source.default
-    kind = value.get("type")
+def _attributes(places: _Places, reading: Reading) -> Row:
+    """The first usable value of each key. A source is only asked while something it could fill is empty."""
+    found: Row = {}
+    for number, source in enumerate(reading.sources):
+        if source.key in IDENTIFIERS or all(key in found for key in source.fills):
+            continue
+        for key, plain in zip(source.fills, places.usable(number, source), strict=False):
+            if plain:
+                found.setdefault(key, as_sent(source, plain))
+    return found | _agreed(found)
+
+
+def _agreed(found: Row) -> Row:
+    """Country and state of the processing options, which Meta takes together only."""
+    keys = (Key.DATA_PROCESSING_OPTIONS_COUNTRY, Key.DATA_PROCESSING_OPTIONS_STATE)
+    values = agreed(*(found.get(key, "") for key in keys))
+    return dict(zip(keys, values, strict=True)) if any(values) else {}
+
+
+def _is_meant(record: Record, when: TypedAs) -> bool:
+    kind = value_at(record, when.path)
+    if kind is NotAnObject:
+        return when.untyped
     if kind is None:
-        kind = layouts.NO_TYPE
-    return source.keys.get(kind.strip(WHITESPACE).lower()) if isinstance(kind, str) else None
-
-
-def _names(fields: Record, result: Person) -> Row:
-    names = fields.get(layouts.NAME)
-    first = _usable(Key.FN, _member(names, layouts.GIVEN_NAME), result)
-    last = _usable(Key.LN, _member(names, layouts.FAMILY_NAME), result)
-    return {Key.LN: last, Key.FN: first, Key.FI: first[:1]}
-
-
-def _birth(fields: Record, result: Person, this_year: int) -> Row:
-    """Year, month and day; from a record without a readable date the year alone."""
-    written = fields.get(layouts.BIRTH_DATE)
-    parts = normalise_date(written, this_year=this_year) if isinstance(written, str) else _wrong_unless_none(written)
-    if isinstance(parts, tuple):
-        return dict(zip((Key.DOBY, Key.DOBM, Key.DOBD), parts, strict=True))
-    if parts is not None:
-        result.cell_rejects.append((Key.DOBY, parts))
-    text = _year_text(fields.get(layouts.BIRTH_YEAR))
-    year = text if isinstance(text, CellReason) else normalise_year(text, this_year=this_year)
-    if isinstance(year, CellReason):
-        result.cell_rejects.append((Key.DOBY, year))
-        return {}
-    return {Key.DOBY: year}
-
-
-def _year_text(value: Any) -> str | CellReason:
-    """A year of birth is a number, or text; tables make floating-point numbers of it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return CellReason.WRONG_TYPE
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _labels(fields: Record, result: Person) -> Row:
-    gender = _member(fields.get(layouts.GENDER_OBJECT), layouts.GENDER)
-    return {
-        Key.GEN: _usable(Key.GEN, gender, result),
-        Key.COUNTRY: _usable(Key.COUNTRY, fields.get(layouts.COUNTRY), result),
-    }
-
-
-def _usable(key: Key, value: Any, result: Person, *, mode: Mode = Mode.RAW) -> str:
-    """The normalised value, or "" and a note why not."""
-    if value is None:
-        return ""
-    normalised = normalise(key, value, mode=mode) if isinstance(value, str) else CellReason.WRONG_TYPE
-    if isinstance(normalised, CellReason):
-        result.cell_rejects.append((key, normalised))
-        return ""
-    return normalised
-
-
-def _member(value: Any, name: str) -> Any:
-    """A member of an object; what is no object is handed on as it is, to be told as of the wrong type."""
-    if isinstance(value, Mapping):
-        return value.get(name)
-    return None if value is None else _NotAnObject
-
-
-class _NotAnObject:
-    """Stands where an object was due: no text, so every rule refuses it."""
-
-
-def _wrong_unless_none(value: Any) -> CellReason | None:
-    return None if value is None else CellReason.WRONG_TYPE
+        return NO_TYPE in when.words
+    return isinstance(kind, str) and kind.strip(WHITESPACE).lower() in when.words

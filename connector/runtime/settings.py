@@ -12,6 +12,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from connector.files.limits import DEFAULT_LIMITS, Limits
+
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -28,6 +30,21 @@ class Section(BaseModel):
     """A group of settings for one collaborator."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileLimits(Section):
+    """What a file may be before it is refused, in bytes but for `ratio`, `rows`; the same for planner and uploader."""
+
+    compressed: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.compressed
+    decoded: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.decoded
+    ratio: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.ratio
+    rows: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.rows
+    row_group: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.row_group
+
+    @property
+    def limits(self) -> Limits:
+        """As those who read files take them."""
+        return Limits(**self.model_dump())
 
 
 class LogSettings(Section):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, and_, cast, func, literal_column, select
+from sqlalchemy import BigInteger, Column, ColumnElement, Row, Select, and_, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -84,16 +84,7 @@ def _reason(document: Any) -> Reason | None:
 
 async def reject_reasons(connection: AsyncConnection, revision: int) -> dict[int, dict[str, int]]:
     """How many records of each file were refused for which reason, complete."""
-    pairs = func.jsonb_each_text(chunks.c.reject_reasons).table_valued("key", "value").render_derived()
-    query = (
-        select(chunks.c.file_index, pairs.c.key, func.sum(cast(pairs.c.value, BigInteger)).label("records"))
-        .select_from(chunks.join(pairs, literal_column("true")))
-        .where(chunks.c.revision == revision)
-        .group_by(chunks.c.file_index, pairs.c.key)
-    )
-    reasons: dict[int, dict[str, int]] = {}
-    for row in await connection.execute(query):
-        reasons.setdefault(row.file_index, {})[row.key] = int(row.records)
+    reasons = await _counted_by_key(connection, revision, chunks.c.reject_reasons)
     too_long = select(files.c.file_index, files.c.checkpoint_rejected).where(
         files.c.revision == revision, files.c.checkpoint_rejected > 0
     )
@@ -101,3 +92,23 @@ async def reject_reasons(connection: AsyncConnection, revision: int) -> dict[int
         of_file = reasons.setdefault(row.file_index, {})
         of_file[LINE_TOO_LONG] = of_file.get(LINE_TOO_LONG, 0) + row.checkpoint_rejected
     return reasons
+
+
+async def cell_rejects(connection: AsyncConnection, revision: int) -> dict[int, dict[str, int]]:
+    """How many values of each file were left out, by `<key>:<reason>`; their records may have left all the same."""
+    return await _counted_by_key(connection, revision, chunks.c.cell_rejects)
+
+
+async def _counted_by_key(connection: AsyncConnection, revision: int, counts: Column[Any]) -> dict[int, dict[str, int]]:
+    """The sum of a column of JSON counts over the chunks of each file, key by key."""
+    pairs = func.jsonb_each_text(counts).table_valued("key", "value").render_derived()
+    query = (
+        select(chunks.c.file_index, pairs.c.key, func.sum(cast(pairs.c.value, BigInteger)).label("total"))
+        .select_from(chunks.join(pairs, literal_column("true")))
+        .where(chunks.c.revision == revision)
+        .group_by(chunks.c.file_index, pairs.c.key)
+    )
+    found: dict[int, dict[str, int]] = {}
+    for row in await connection.execute(query):
+        found.setdefault(row.file_index, {})[row.key] = int(row.total)
+    return found

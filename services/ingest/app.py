@@ -65,6 +65,7 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
             clock=utc_now,
             stop=stop,
             batch=settings.planning.batch,
+            limits=settings.files.limits,
         )
         dead_letters = DeadLetters(producer, settings.kafka.topic_prefix, telemetry, utc_now, stop)
         intake = Intake(

@@ -9,8 +9,11 @@ from uuid import UUID
 from sqlalchemy import Row, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connector.files.ndjson import Chunk
-from schemas.events import ChunkSettled, Dead, Delivered, Reason, Waiting
+from connector.files.cutting import Chunk
+from connector.files.formats import FileKind
+from schemas.events import ChunkSettled, Dead, Delivered, Reason, Table, Waiting
+from services.ingest.files import PlannedFile, kind_of, table_of
+from services.ingest.plan import range_of
 from services.ingest.states import Settlement
 from services.ingest.tables import chunks, deliveries, files
 
@@ -25,19 +28,21 @@ class DueChunk:
     emission: int
     etag: str
     chunk: Chunk
+    kind: FileKind
+    table: Table | None
 
 
-async def add(
-    connection: AsyncConnection, revision: int, file_index: int, first: int, planned: Sequence[Chunk]
-) -> None:
-    """Writes *planned*, the first of which is number *first* of its file."""
+async def add(connection: AsyncConnection, file: PlannedFile, planned: Sequence[Chunk]) -> None:
+    """Writes *planned*, which follow the checkpoint of *file*."""
     if not planned:
         return
     rows = [
         {
-            "revision": revision,
-            "file_index": file_index,
-            "chunk_index": first + position,
+            "revision": file.revision,
+            "file_index": file.index,
+            "chunk_index": file.checkpoint.chunks + position,
+            "range_kind": range_of(file.kind, chunk).kind,
+            "row_group": chunk.row_group,
             "range_start": chunk.start,
             "range_end": chunk.end,
             "first_record": chunk.first_record,
@@ -52,7 +57,7 @@ async def add(
 async def due(connection: AsyncConnection, revision: int, limit: int) -> list[DueChunk]:
     """Chunks of a delivery that are to be sent, in their order."""
     query = (
-        select(chunks, files.c.etag)
+        select(chunks, files.c.etag, files.c.format, files.c.compression, files.c.as_table)
         .join(files, (files.c.revision == chunks.c.revision) & (files.c.file_index == chunks.c.file_index))
         .where(chunks.c.revision == revision, chunks.c.emitted < chunks.c.emission)
         .order_by(chunks.c.file_index, chunks.c.chunk_index)
@@ -99,6 +104,7 @@ async def settle(connection: AsyncConnection, event: ChunkSettled, settlement: S
             waiting=counts.waiting,
             dead=counts.dead,
             reject_reasons=event.reject_reasons,
+            cell_rejects=event.cell_rejects,
             reason=None if reason is None else reason.model_dump(mode="json"),
             calls=event.calls,
             attempts=event.attempts,
@@ -137,6 +143,7 @@ async def release_waiting(connection: AsyncConnection, revision: int) -> int:
             waiting=0,
             dead=0,
             reject_reasons={},
+            cell_rejects={},
             reason=None,
         )
     )
@@ -190,5 +197,9 @@ def _due(row: Row[Any]) -> DueChunk:
         chunk_index=row.chunk_index,
         emission=row.emission,
         etag=row.etag,
-        chunk=Chunk(row.range_start, row.range_end, row.first_record, row.first_line, row.records),
+        chunk=Chunk(
+            row.range_start, row.range_end, row.first_record, row.first_line, row.records, row_group=row.row_group
+        ),
+        kind=kind_of(row),
+        table=table_of(row),
     )

@@ -156,7 +156,12 @@ async def send_to(connection: AsyncConnection, delivery: Delivery, destination: 
     await connection.execute(
         update(deliveries)
         .where(deliveries.c.revision == delivery.revision)
-        .values(ad_account_id=destination.ad_account_id, audience_id=destination.audience_id, updated_at=now)
+        .values(
+            ad_account_id=destination.ad_account_id,
+            audience_id=destination.audience_id,
+            value_based=destination.value_based,
+            updated_at=now,
+        )
     )
 
 
@@ -255,7 +260,7 @@ def _delivery(row: Row[Any]) -> Delivery:
         event=DeliveryRequested.model_validate(row.event),
         state=DeliveryState(row.state),
         reason=None if row.reason is None else Reason.model_validate(row.reason),
-        destination=Destination(row.ad_account_id, row.audience_id) if known else None,
+        destination=Destination(row.ad_account_id, row.audience_id, row.value_based) if known else None,
         sequence=row.sequence,
         published_sequence=row.published_sequence,
         traceparent=row.traceparent,

@@ -43,6 +43,7 @@ class _Resolved(BaseModel):
     profile_id: UUID
     ad_account_id: AdAccountId
     audience_id: AudienceId
+    value_based: bool = False
 
 
 class _Problem(BaseModel):
@@ -94,7 +95,7 @@ def _resolved(profile_id: UUID, body: bytes) -> Destination:
         raise TryLater("auth_unavailable", "auth answered 200 without a destination") from None
     if answer.profile_id != profile_id:
         raise TryLater("auth_unavailable", "auth answered about another profile")
-    return Destination(answer.ad_account_id, answer.audience_id)
+    return Destination(answer.ad_account_id, answer.audience_id, answer.value_based)
 
 
 def _problem(body: bytes) -> _Problem | None:

@@ -66,6 +66,8 @@ class Emission:
             etag=due.etag,
             chunk_index=due.chunk_index,
             chunk=due.chunk,
+            kind=due.kind,
+            table=due.table,
         )
         return encode(
             CHUNK_READY,

@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connector.files.ndjson import Checkpoint
+from connector.files.cutting import Checkpoint
+from connector.files.formats import FileKind
 from connector.objects.store import ObjectInfo
-from schemas.events import Reason
+from schemas.events import Compression, Format, Reason, Table
 from services.ingest.patience import TryLater
 from services.ingest.states import Planning
 from services.ingest.tables import files
@@ -16,7 +17,10 @@ from services.ingest.tables import files
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file of a delivery as the ledger has it; `etag` is None until it was opened."""
+    """One file of a delivery as the ledger has it.
+
+    Until it was opened, `etag` is None and `kind` and `table` say nothing.
+    """
 
     revision: int
     index: int
@@ -26,6 +30,8 @@ class PlannedFile:
     planning: Planning
     etag: str | None
     checkpoint: Checkpoint
+    kind: FileKind
+    table: Table | None
 
     @property
     def unplanned(self) -> bool:
@@ -52,10 +58,21 @@ async def of_delivery(connection: AsyncConnection, revision: int) -> list[Planne
     return [_file(row) for row in await connection.execute(query)]
 
 
-async def pin(connection: AsyncConnection, file: PlannedFile, info: ObjectInfo) -> PlannedFile:
-    """Starts planning: from here on only this version of the object is read, by us and by the uploader."""
-    await _write(connection, file, planning=Planning.PLANNING, etag=info.etag, size=info.size)
-    return replace(file, planning=Planning.PLANNING, etag=info.etag)
+async def pin(
+    connection: AsyncConnection, file: PlannedFile, info: ObjectInfo, kind: FileKind, table: Table | None
+) -> PlannedFile:
+    """Starts planning: from here on only this version of the object is read, and only so, by us and by the uploader."""
+    await _write(
+        connection,
+        file,
+        planning=Planning.PLANNING,
+        etag=info.etag,
+        size=info.size,
+        format=kind.format,
+        compression=kind.compression,
+        as_table=None if table is None else table.model_dump(mode="json"),
+    )
+    return replace(file, planning=Planning.PLANNING, etag=info.etag, kind=kind, table=table)
 
 
 async def advance(connection: AsyncConnection, file: PlannedFile, checkpoint: Checkpoint) -> PlannedFile:
@@ -106,6 +123,16 @@ async def _write(connection: AsyncConnection, file: PlannedFile, **values: Any) 
         raise Overtaken(file.revision, file.index)
 
 
+def kind_of(row: Row[Any]) -> FileKind:
+    """How the file of *row*, which has the columns of `files`, is read."""
+    return FileKind(Format(row.format or Format.NDJSON), Compression(row.compression or Compression.NONE))
+
+
+def table_of(row: Row[Any]) -> Table | None:
+    """How its lines are read, in CSV and TSV."""
+    return None if row.as_table is None else Table.model_validate(row.as_table)
+
+
 def _file(row: Row[Any]) -> PlannedFile:
     return PlannedFile(
         revision=row.revision,
@@ -122,4 +149,6 @@ def _file(row: Row[Any]) -> PlannedFile:
             chunks=row.checkpoint_chunks,
             rejected=row.checkpoint_rejected,
         ),
+        kind=kind_of(row),
+        table=table_of(row),
     )

@@ -1,19 +1,26 @@
 """What a delivery becomes: the decisions of planning, and the chunk events a file is cut into. Pure.
 
 Read this first. `services.ingest.planning` does the reading and writing around it, in this order: `refused` (is there
-anything to plan), `opened` (is the object the one that was announced), `chunk_ready` for each range the cutter hands
-out, `finished` (was there anything in the file).
+anything to plan), `opened` (is the object the one that was announced), `chunk_ready` for each range a file is cut into,
+`finished` (was there anything in the file).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
-from connector.files.ndjson import Checkpoint, Chunk, TooLong
+from connector.files.cutting import Checkpoint, Chunk, Item, TooLong
+from connector.files.decoding import Corrupt
+from connector.files.formats import FileKind, Refusal
+from connector.files.limits import LimitViolated
+from connector.files.parquet import UnreadableParquet
 from connector.objects.errors import StoreError
 from connector.objects.store import ObjectInfo, unquoted
 from schemas.events import (
     ByteRange,
+    ChunkRange,
     ChunkReady,
+    Compression,
+    DecodedRange,
     DeliveryKind,
     DeliveryRequested,
     DeliveryState,
@@ -21,6 +28,8 @@ from schemas.events import (
     Operation,
     Reason,
     Reject,
+    RowRange,
+    Table,
 )
 
 MAX_REASON_TEXT = 512
@@ -28,10 +37,14 @@ MAX_REASON_TEXT = 512
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a delivery's people go, as auth resolved it."""
+    """Where a delivery's people go, as auth resolved it.
+
+    `value_based` says that the audience there is made of how much people are worth; it is no part of the place.
+    """
 
     ad_account_id: str
     audience_id: str
+    value_based: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,8 @@ ADVICE = {
     "object_changed": "do not write to a published file; publish it again under a new key and revision",
     "object_truncated": "the file became shorter while it was read; publish it again under a new key and revision",
     "store_refused": "check the credentials, the permissions and the bucket's name of this store",
+    "limit_violated": "split the file into smaller ones, and write them as your tools do by default",
+    "corrupt_file": "write the file again, check it (gzip -t, zstd -t), and publish it under a new key",
     "empty_file": "publish files with at least one record",
 }
 DEFAULT_ADVICE = "fix the file or the delivery, then publish it again with a new revision"
@@ -121,6 +136,17 @@ def unreadable(file: FileRef, error: StoreError) -> Reason:
     return reason(error.code, f"{file.name}: {error}")
 
 
+def unfit(file: FileRef, error: Corrupt | UnreadableParquet | LimitViolated) -> Reason:
+    """The reason a file is given up for, from what was found while decoding and cutting it."""
+    code = "limit_violated" if isinstance(error, LimitViolated) else "corrupt_file"
+    return reason(code, f"{file.name}: {error}")
+
+
+def unread(file: FileRef, refusal: Refusal) -> Reason:
+    """The reason a file is not even begun for."""
+    return reason(refusal.code, f"{file.name}: {refusal.message}", refusal.advice)
+
+
 def finished(file: FileRef, checkpoint: Checkpoint) -> Reason | None:
     """Why a file read to its end is no good, or None when it has at least one record."""
     return _empty(file) if checkpoint.records == 0 else None
@@ -130,7 +156,7 @@ def _empty(file: FileRef) -> Reason:
     return reason("empty_file", f"{file.name}: the file holds no record")
 
 
-def cut(items: list[Chunk | TooLong]) -> Cut:
+def cut(items: list[Item]) -> Cut:
     """The cutter's *items*, sorted by what the ledger does with them."""
     chunks: list[Chunk] = []
     rejects: list[Reject] = []
@@ -150,7 +176,15 @@ LINE_TOO_LONG = "line_too_long"
 
 
 def chunk_ready(
-    event: DeliveryRequested, destination: Destination, *, file_index: int, etag: str, chunk_index: int, chunk: Chunk
+    event: DeliveryRequested,
+    destination: Destination,
+    *,
+    file_index: int,
+    etag: str,
+    chunk_index: int,
+    chunk: Chunk,
+    kind: FileKind,
+    table: Table | None,
 ) -> ChunkReady:
     """The event of one chunk. The same plan always makes the same events, so a repeated one is recognisable."""
     file = event.files[file_index]
@@ -168,8 +202,22 @@ def chunk_ready(
         store=file.store,
         key=file.key,
         etag=etag,
-        range=ByteRange(start=chunk.start, end=chunk.end),
+        range=range_of(kind, chunk),
         first_record=chunk.first_record,
         first_line=chunk.first_line,
         records=chunk.records,
+        mapping=event.mapping,
+        format=kind.format,
+        compression=kind.compression,
+        table=table,
+        value_based=destination.value_based,
     )
+
+
+def range_of(kind: FileKind, chunk: Chunk) -> ChunkRange:
+    """What a reader asks a file of *kind* for."""
+    if chunk.row_group is not None:
+        return RowRange(row_group=chunk.row_group, start=chunk.start, end=chunk.end)
+    if kind.compression is not Compression.NONE:
+        return DecodedRange(start=chunk.start, end=chunk.end)
+    return ByteRange(start=chunk.start, end=chunk.end)

@@ -11,7 +11,11 @@ from contextlib import aclosing
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from connector.files.ndjson import Checkpoint, Chunk, NdjsonCutter, TooLong
+from connector.files.cutting import Checkpoint, Item
+from connector.files.decoding import Corrupt
+from connector.files.formats import Refusal
+from connector.files.limits import DEFAULT_LIMITS, Limits, LimitViolated
+from connector.files.parquet import UnreadableParquet
 from connector.objects.errors import StoreError
 from connector.objects.store import ObjectStore
 from connector.objects.stores import Stores
@@ -19,12 +23,14 @@ from connector.telemetry import Telemetry
 from schemas.events import DeliveryState, Reason
 from services.ingest import chunks, deliveries, files, plan, rejects
 from services.ingest.clock import Clock
+from services.ingest.cutting import stretches
 from services.ingest.deliveries import Delivery
 from services.ingest.destinations import Destinations, Refused, Waits
 from services.ingest.emission import Emission
 from services.ingest.facts import DeliveryMoved, FilePlanned, FileRefused
 from services.ingest.files import PlannedFile
 from services.ingest.holding import Stopped
+from services.ingest.inspecting import inspect
 from services.ingest.patience import TryLater
 from services.ingest.plan import Destination, Ending
 from services.ingest.states import Verdict, ended
@@ -49,6 +55,7 @@ class Planner:
         clock: Clock,
         stop: asyncio.Event,
         batch: int,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._engine = engine
         self._destinations = destinations
@@ -59,6 +66,7 @@ class Planner:
         self._clock = clock
         self._stop = stop
         self._batch = batch
+        self._limits = limits
 
     async def plan(self, revision: int) -> None:
         """Brings a delivery as far as it gets without the uploader: planned and sent, ended, or waiting for a person.
@@ -161,51 +169,56 @@ class Planner:
         except StoreError as error:
             if error.retryable:
                 raise TryLater(error.code, f"{file.name}: {error}") from error
-            # The checkpoint has moved since *file* was read: the ledger's own row is the one to refuse.
-            current = (await self._files(file.revision))[file.index]
-            await self._refuse(current, plan.unreadable(delivery.event.files[file.index], error))
+            await self._refuse_current(file, plan.unreadable(delivery.event.files[file.index], error))
+            return
+        except (Corrupt, UnreadableParquet, LimitViolated) as error:
+            await self._refuse_current(file, plan.unfit(delivery.event.files[file.index], error))
             return
         await self._finish(delivery, file, time.monotonic() - started)
 
     async def _opened(self, delivery: Delivery, store: ObjectStore, file: PlannedFile) -> PlannedFile | Reason:
-        """The file with its version pinned, or why the object found is not the one announced."""
+        """The file with its version and its kind pinned, or why the object found is not the one announced."""
         if file.etag is not None:
             return file
+        announced = delivery.event.files[file.index]
         info = await store.head(file.key)
-        reason = plan.opened(delivery.event.files[file.index], info)
+        reason = plan.opened(announced, info)
         if reason is not None:
             return reason
+        found = await inspect(store, delivery.event, announced, info, self._limits)
+        if isinstance(found, Refusal):
+            return plan.unread(announced, found)
         async with self._engine.begin() as connection:
-            return await files.pin(connection, file, info)
+            return await files.pin(connection, file, info, found.kind, found.table)
 
     async def _read(
         self, delivery: Delivery, destination: Destination, store: ObjectStore, file: PlannedFile
     ) -> PlannedFile:
-        """Streams the file from its checkpoint through the cutter; what became certain goes out batch by batch.
+        """Cuts the file from its checkpoint on; what became certain goes out batch by batch.
 
         The first chunk leaves alone, so that uploading starts while the rest is read; then batches double.
         """
-        cutter = NdjsonCutter(file.checkpoint)
-        items: list[Chunk | TooLong] = []
+        items: list[Item] = []
+        checkpoint = file.checkpoint
         size = 1
-        async with aclosing(store.read(file.key, start=file.checkpoint.offset, etag=file.etag)) as blocks:
-            async for block in blocks:
-                items += cutter.feed(block)
+        async with aclosing(stretches(store, file, self._limits)) as found:
+            async for stretch in found:
+                items += stretch.items
+                checkpoint = stretch.checkpoint
                 if len(items) >= size:
-                    file = await self._store_and_emit(delivery, destination, file, items, cutter.checkpoint)
+                    file = await self._store_and_emit(delivery, destination, file, items, checkpoint)
                     items = []
                     size = min(2 * size, self._batch)
                 if self._stop.is_set():
                     raise Stopped
-        items += cutter.finish()
-        return await self._store_and_emit(delivery, destination, file, items, cutter.checkpoint)
+        return await self._store_and_emit(delivery, destination, file, items, checkpoint)
 
     async def _store_and_emit(
         self,
         delivery: Delivery,
         destination: Destination,
         file: PlannedFile,
-        items: list[Chunk | TooLong],
+        items: list[Item],
         checkpoint: Checkpoint,
     ) -> PlannedFile:
         """One stretch of a file: into the ledger with the checkpoint after it, then to the uploader."""
@@ -213,7 +226,7 @@ class Planner:
         async with self._engine.begin() as connection:
             await deliveries.locked(connection, file.revision)
             advanced = await files.advance(connection, file, checkpoint)
-            await chunks.add(connection, file.revision, file.index, file.checkpoint.chunks, stretch.chunks)
+            await chunks.add(connection, file, stretch.chunks)
             await rejects.keep(connection, file.revision, file.index, stretch.rejects)
         await self._emission.emit_due(delivery, destination)
         return advanced
@@ -230,6 +243,10 @@ class Planner:
         self._telemetry.emit(
             FilePlanned(file.revision, file.index, done.records, done.chunks, done.rejected, round(seconds, 3))
         )
+
+    async def _refuse_current(self, file: PlannedFile, reason: Reason) -> None:
+        """Refuses *file* as the ledger has it by now: the checkpoint may have moved since *file* was read."""
+        await self._refuse((await self._files(file.revision))[file.index], reason)
 
     async def _refuse(self, file: PlannedFile, reason: Reason) -> None:
         async with self._engine.begin() as connection:

@@ -115,9 +115,16 @@ class DeliveryApi:
             planned = await files.of_delivery(connection, revision)
             facts = (await accounting.file_facts(connection, [revision]))[revision]
             reasons = await accounting.reject_reasons(connection, revision)
+            cells = await accounting.cell_rejects(connection, revision)
             samples = await rejects.of_delivery(connection, revision)
         shown = [
-            views.file_view(file, facts[file.index], reasons.get(file.index, {}), samples.get(file.index, []))
+            views.file_view(
+                file,
+                facts[file.index],
+                reasons.get(file.index, {}),
+                cells.get(file.index, {}),
+                samples.get(file.index, []),
+            )
             for file in planned
         ]
         return json_response({"files": shown})

@@ -7,6 +7,7 @@ from pydantic import Field
 from connector.objects.config import StoreConfigs
 from connector.runtime.settings import (
     DatabaseSettings,
+    FileLimits,
     IdentitySettings,
     KafkaSettings,
     Seconds,
@@ -65,5 +66,6 @@ class IngestSettings(ServiceSettings):
     auth: AuthSettings
     stores: StoreConfigs = Field(default_factory=dict)
     planning: PlanningSettings = PlanningSettings()
+    files: FileLimits = FileLimits()
     sweep: SweepSettings = SweepSettings()
     publish_timeout: Seconds = 10.0

@@ -6,6 +6,7 @@ person and a typing error cannot be stored.
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -64,6 +65,8 @@ deliveries = Table(
     Column("reason", JSONB(none_as_null=True)),
     Column("ad_account_id", Text),
     Column("audience_id", Text),
+    # Whether Meta takes worths of people there: auth found that out together with the audience.
+    Column("value_based", Boolean, nullable=False, server_default=text("false")),
     # A status event is owed while published_sequence < sequence.
     Column("sequence", Integer, nullable=False),
     Column("published_sequence", Integer, nullable=False, server_default=text("0")),
@@ -99,6 +102,10 @@ files = Table(
     # The version that is planned and read, pinned when the file was first opened.
     Column("etag", Text),
     Column("size", BigInteger),
+    # How it is read, decided at the same moment: `as_table` is a `schemas.events.Table`. NULL: plain NDJSON.
+    Column("format", Text),
+    Column("compression", Text),
+    Column("as_table", JSONB(none_as_null=True)),
     # Where planning goes on after a crash; `checkpoint_rejected` is also the count of records in no chunk.
     _count("checkpoint_offset"),
     _count("checkpoint_records"),
@@ -114,6 +121,9 @@ chunks = Table(
     Column("revision", BigInteger, primary_key=True, autoincrement=False),
     Column("file_index", Integer, primary_key=True, autoincrement=False),
     Column("chunk_index", Integer, primary_key=True, autoincrement=False),
+    # A range of bytes, of decoded bytes, or of rows of a row group: the kinds of `schemas.events.ChunkRange`.
+    Column("range_kind", Text, nullable=False, server_default=text("'bytes'")),
+    Column("row_group", Integer),
     Column("range_start", BigInteger, nullable=False),
     Column("range_end", BigInteger, nullable=False),
     Column("first_record", BigInteger, nullable=False),
@@ -129,6 +139,7 @@ chunks = Table(
     _count("waiting"),
     _count("dead"),
     Column("reject_reasons", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("cell_rejects", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("reason", JSONB(none_as_null=True)),
     _count("calls"),
     _count("attempts"),
@@ -136,6 +147,8 @@ chunks = Table(
     _moment("settled_at", nullable=True),
     ForeignKeyConstraint(["revision", "file_index"], [files.c.revision, files.c.file_index]),
     _one_of("settlement", Settlement),
+    CheckConstraint("range_kind IN ('bytes', 'decoded', 'rows')", name="range_kind"),
+    CheckConstraint("(range_kind = 'rows') = (row_group IS NOT NULL)", name="row_group"),
     CheckConstraint(
         "settlement = 'open' OR accepted + invalid + rejected + waiting + dead = records", name="accounted"
     ),

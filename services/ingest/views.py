@@ -46,20 +46,26 @@ def delivery_view(delivery: Delivery, files: Mapping[int, FileFacts]) -> dict[st
 
 
 def file_view(
-    file: PlannedFile, facts: FileFacts, reject_reasons: Mapping[str, int], samples: Sequence[Reject]
+    file: PlannedFile,
+    facts: FileFacts,
+    reject_reasons: Mapping[str, int],
+    cell_rejects: Mapping[str, int],
+    samples: Sequence[Reject],
 ) -> dict[str, Any]:
-    """One file of a delivery, with why records of it were refused."""
+    """One file of a delivery, with why records of it were refused and which values were left out."""
     return {
         "index": file.index,
         "name": file.name,
         "store": file.store,
         "key": file.key,
+        **({} if file.etag is None else {"format": file.kind.format, "compression": file.kind.compression}),
         "state": file_state(facts),
         **facts.totals.model_dump(),
         "chunks": facts.chunks,
         "settled": facts.settled,
         **_reason(file_reason(facts)),
         "reject_reasons": dict(reject_reasons),
+        "cell_rejects": dict(cell_rejects),
         "rejects": [sample.model_dump(exclude_none=True) for sample in samples],
     }
 

@@ -22,6 +22,7 @@ from services.uploader.deliver import Deliverer
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
 from services.uploader.producing import PatientProducer
+from services.uploader.reading import ChunkReader
 from services.uploader.settings import UploaderSettings
 from services.uploader.settle import Settler
 from services.uploader.upload import Uploads
@@ -44,6 +45,7 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         timeout = aiohttp.ClientTimeout(total=settings.auth.timeout, connect=5)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
 
+        reader = await stack.enter_async_context(ChunkReader(stores, workers, telemetry, settings.reading))
         governor = Governor()
         patient = PatientProducer(producer, telemetry, chance)
         prefix = settings.kafka.topic_prefix
@@ -58,12 +60,11 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         )
         deliverer = Deliverer(
             leases=Leases(session, settings.auth.url, ServiceSigner.from_settings(settings.identity), telemetry),
-            stores=stores,
+            reader=reader,
             uploads=uploads,
             governor=governor,
             settler=settler,
             telemetry=telemetry,
-            workers=workers,
             bounds=settings.upload,
             retry=settings.retry,
             stop=stop,

@@ -9,17 +9,13 @@ before that reads the chunk again; sending it again changes nothing, because mem
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import assert_never
 
-from connector.audience.prepare import Prepared, prepare
+from connector.audience.prepare import Prepared
 from connector.graph.protocol import Credentials
 from connector.kafka.events import PoisonEvent, decode
 from connector.kafka.record import Record
-from connector.objects.errors import StoreError
-from connector.objects.stores import Stores
 from connector.telemetry import Telemetry
 from schemas.events import ChunkReady
 from schemas.registry import CHUNK_READY
@@ -28,14 +24,12 @@ from services.uploader.facts import ChunkRetried
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
 from services.uploader.patience import Patience
+from services.uploader.reading import ChunkReader
 from services.uploader.retrying import GiveUp, TryAgain
 from services.uploader.settings import RetrySettings, UploadSettings
 from services.uploader.settle import Settler
 from services.uploader.stopping import pause, unless_stopping
 from services.uploader.upload import Uploads
-
-RETRYABLE_READS = frozenset({"object_truncated"})
-"""Besides what a store itself calls retryable: an object that is still being written may be whole the next time."""
 
 
 class Deliverer:
@@ -48,12 +42,11 @@ class Deliverer:
         self,
         *,
         leases: Leases,
-        stores: Stores,
+        reader: ChunkReader,
         uploads: Uploads,
         governor: Governor,
         settler: Settler,
         telemetry: Telemetry,
-        workers: Executor,
         bounds: UploadSettings,
         retry: RetrySettings,
         stop: asyncio.Event,
@@ -61,12 +54,11 @@ class Deliverer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._leases = leases
-        self._stores = stores
+        self._reader = reader
         self._uploads = uploads
         self._governor = governor
         self._settler = settler
         self._telemetry = telemetry
-        self._workers = workers
         self._desks = asyncio.Semaphore(bounds.concurrency + bounds.workers)
         self._calls = asyncio.Semaphore(bounds.concurrency)
         self._retry = retry
@@ -142,7 +134,7 @@ class Deliverer:
                 credentials = await self._leases.take(chunk)
                 if not isinstance(credentials, Credentials):
                     return credentials
-                prepared = await self._prepared(chunk)
+                prepared = await self._reader.prepared(chunk)
                 if not isinstance(prepared, Prepared):
                     return prepared
                 async with self._calls:
@@ -158,35 +150,3 @@ class Deliverer:
         """Waits until *account* may be called, holding nothing."""
         while (seconds := self._governor.admit(account, self._clock())) > 0:
             await pause(self._stop, seconds)
-
-    async def _prepared(self, chunk: ChunkReady) -> Prepared | Again | Lost:
-        """The chunk's rows, if the range still holds exactly what was planned; otherwise nothing of it leaves."""
-        block = await self._read(chunk)
-        if not isinstance(block, bytes):
-            return block
-        # In a worker thread: arithmetic must not stop heartbeats.
-        prepared = await asyncio.get_running_loop().run_in_executor(
-            self._workers,
-            lambda: prepare(
-                block,
-                layout=chunk.layout,
-                first_record=chunk.first_record,
-                first_line=chunk.first_line,
-                this_year=datetime.now(UTC).year,
-            ),
-        )
-        if prepared.records != chunk.records:
-            message = f"the range holds {prepared.records} records, {chunk.records} were planned"
-            return Lost("records_mismatch", "range", message)
-        return prepared
-
-    async def _read(self, chunk: ChunkReady) -> bytes | Again | Lost:
-        try:
-            store = self._stores.get(chunk.store)
-            return await store.read_range(chunk.key, chunk.range.start, chunk.range.end, chunk.etag)
-        except StoreError as error:
-            if error.retryable or error.code in RETRYABLE_READS:
-                return Again(error.code, error.code, str(error))
-            return Lost(error.code, error.code, str(error))
-        except ValueError as error:
-            return Lost("range_refused", "range", str(error))

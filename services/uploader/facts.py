@@ -175,3 +175,21 @@ class LeaseTaken(Fact):
     measures: ClassVar[tuple[Measure, ...]] = (Measure("fbc_uploader_leases_total", "leases taken from auth"),)
     chunk: str
     account: str
+
+
+@dataclass(frozen=True)
+class PassBegun(Fact):
+    """A compressed file or a row group is read from its beginning; the chunks that follow share the pass."""
+
+    name: ClassVar[str] = "stream.begun"
+    level: ClassVar[int] = logging.DEBUG
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure(
+            "fbc_uploader_decode_passes_total",
+            "passes over a compressed file or a row group",
+            labels=("format", "compression"),
+        ),
+    )
+    chunk: str
+    format: str
+    compression: str

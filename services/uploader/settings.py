@@ -30,6 +30,19 @@ class UploadSettings(Section):
     lane_concurrency: Annotated[int, Field(ge=1, le=1_024)] = 16
 
 
+class ReadingSettings(Section):
+    """Bounds of reading what can only be read forwards: compressed files and row groups.
+
+    `kept_bytes` is what is kept, over all streams, for chunks that lag behind others; `streams` are open at once
+    besides those somebody waits for, each at most `idle` seconds without a chunk; `threads` decode.
+    """
+
+    kept_bytes: Annotated[int, Field(ge=0)] = 32 << 20
+    streams: Annotated[int, Field(ge=1, le=256)] = 16
+    idle: Seconds = 60.0
+    threads: Annotated[int, Field(ge=1, le=64)] = 4
+
+
 class RetrySettings(Section):
     """How long trouble that passes is waited for, in memory. Throttling has its own patience: it spends no attempt."""
 
@@ -49,4 +62,5 @@ class UploaderSettings(ServiceSettings):
     graph: GraphSettings = GraphSettings()
     stores: StoreConfigs = Field(default_factory=dict)
     upload: UploadSettings = UploadSettings()
+    reading: ReadingSettings = ReadingSettings()
     retry: RetrySettings = RetrySettings()

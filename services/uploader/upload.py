@@ -39,7 +39,7 @@ from connector.graph.verdicts import (
     classify,
 )
 from connector.telemetry import Telemetry
-from schemas.events import MAX_CHUNK_RECORDS, ChunkReady, Operation
+from schemas.events import ChunkReady, Operation
 from services.uploader.endings import Again, Arrived, Attempt, Failed, Lost, NeedsPerson, Paused
 from services.uploader.facts import CallMade, ThrottleHeard, UnknownAnswer, VersionWarning
 from services.uploader.governor import Governor
@@ -47,9 +47,6 @@ from services.uploader.halving import Halving, most_calls
 from services.uploader.reconciling import Mismatch, Reconciled, SessionSoFar, account, reconcile, refused_row
 
 Result = TypeVar("Result")
-
-MAX_ROWS = MAX_CHUNK_RECORDS
-"""Rows in one call; a chunk whose records have several identifiers each may have more rows than records."""
 
 
 class Graph(Protocol):
@@ -121,8 +118,8 @@ class Uploads:
         operation = member_operation(chunk.operation)
         if operation is None:
             return Lost("replace_not_supported", "replace", "replacing a whole audience is not supported")
-        batches = prepared.batch.split(MAX_ROWS)
-        cap = len(batches) - 1 + most_calls(prepared.batch.rows)
+        batches = list(prepared.batches)
+        cap = len(batches) - 1 + most_calls(prepared.rows)
         sending = _Sending(chunk, operation, credentials, attempt, cap)
         failed = await self._send_all(sending, batches)
         if isinstance(failed, NeedsPerson | Lost):

@@ -15,7 +15,7 @@ from connector.kafka.topics import DELIVERIES, Topic
 from connector.objects.errors import StoreUnavailable
 from connector.objects.store import BLOCK_BYTES, ObjectInfo, ObjectStore
 from connector.objects.stores import Stores
-from schemas.events import ByteRange, ChunkReady, DeliveryState, FileRef
+from schemas.events import ByteRange, ChunkReady, DeliveryState, FileRef, RowRange
 from services.ingest.clock import utc_now
 from services.ingest.holding import Stopped
 from services.ingest.patience import Patience, TryLater
@@ -95,7 +95,7 @@ class MortalStore:
         return await self._inner.put_file(key, path)
 
 
-def ranges(chunks: list[tuple[str, ChunkReady]]) -> list[ByteRange]:
+def ranges(chunks: list[tuple[str, ChunkReady]]) -> list[ByteRange | RowRange]:
     """The ranges of a file's chunks in their order."""
     return [ready.range for _, ready in sorted(chunks, key=lambda pair: pair[1].chunk_index)]
 

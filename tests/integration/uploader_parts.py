@@ -41,7 +41,8 @@ from services.uploader.deliver import Deliverer
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
 from services.uploader.producing import PatientProducer
-from services.uploader.settings import RetrySettings, UploadSettings
+from services.uploader.reading import ChunkReader
+from services.uploader.settings import ReadingSettings, RetrySettings, UploadSettings
 from services.uploader.settle import Settler
 from services.uploader.upload import Graph, Uploads
 from tests.integration.auth_parts import Emulator
@@ -309,9 +310,10 @@ async def put_together(
         graph.called.clear()
         producer = PatientProducer(outbox, telemetry, lambda: 0.0)
         settler = Settler(producer, DeadLetters(producer, "fbc."), "fbc.", telemetry)
+        reader = await stack.enter_async_context(ChunkReader(stores, workers, telemetry, ReadingSettings()))
         deliverer = Deliverer(
             leases=Leases(session, url, ServiceSigner("uploader", key), telemetry),
-            stores=stores,
+            reader=reader,
             uploads=Uploads(
                 graph=graph,
                 governor=governor,
@@ -323,7 +325,6 @@ async def put_together(
             governor=governor,
             settler=settler,
             telemetry=telemetry,
-            workers=workers,
             bounds=bounds,
             retry=retry or RetrySettings(attempts=3, base=0.01, cap=0.02),
             stop=stop,

@@ -1,6 +1,7 @@
 """Batches: what is sent, how it is cut, and the way back from Meta's samples."""
 
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -8,16 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.audience.layouts import reading_of
 from connector.audience.payload import Batch
-from connector.audience.prepare import prepare
+from connector.audience.prepare import Prepared, prepare
+from connector.audience.records_ndjson import read_ndjson
 from schemas.events import Layout
+from schemas.match_keys import ColumnMapping, MappedColumn, MatchKey, Mode
 
 
 def device(number: int) -> str:
     return str(UUID(int=number + (0xA << 124)))
 
 
-def batch_of(devices_per_record: list[int]) -> Batch:
+def prepared(devices_per_record: list[int], **limits: Any) -> Prepared:
     """A record per entry with that many devices (0 to 3), and a country where the record is odd."""
     fields = ("mobile_id_unique_identifier", "android_advertising_id", "apple_idfa")
     documents = []
@@ -28,7 +32,22 @@ def batch_of(devices_per_record: list[int]) -> Batch:
         if record % 2:
             document["iso_3166_1_country"] = "de"
         documents.append(orjson.dumps(document))
-    return prepare(b"\n".join(documents), layout=Layout.NARRATIVE_DATASET, first_record=101, first_line=201).batch
+    reading = reading_of(Layout.NARRATIVE_DATASET)
+    return prepare(read_ndjson(b"\n".join(documents), reading, first_record=101, first_line=201), reading, **limits)
+
+
+def batch_of(devices_per_record: list[int]) -> Batch:
+    """All of them in one batch."""
+    (batch,) = prepared(devices_per_record).batches
+    return batch
+
+
+def mapped(records: list[dict[str, object]], *, app_ids: tuple[str, ...] = (), **keys: MatchKey) -> tuple[Batch, ...]:
+    """The batches of records whose columns hold *keys*."""
+    columns = {name: MappedColumn(key=key, mode=Mode.RAW) for name, key in keys.items()}
+    reading = reading_of(Layout.COLUMNS, ColumnMapping(columns=columns, app_ids=app_ids, page_ids=("7",)))
+    block = b"\n".join(map(orjson.dumps, records))
+    return prepare(read_ndjson(block, reading, first_record=1, first_line=1), reading).batches
 
 
 def cells(batch: Batch) -> list[tuple[int, int, str]]:
@@ -62,14 +81,21 @@ class TestCutting:
     @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 6))
     def test_split(self, devices: list[int], max_rows: int) -> None:
         """Pieces hold all rows in order, none too many, and a record is only cut when it alone is too large."""
-        batch = batch_of(devices)
-        pieces = batch.split(max_rows)
-        assert (cells(batch) if batch.rows else []) == [cell for piece in pieces for cell in cells(piece)]
+        pieces = prepared(devices, max_rows=max_rows).batches
+        whole = prepared(devices).batches
+        assert [cell for piece in whole for cell in cells(piece)] == [cell for piece in pieces for cell in cells(piece)]
         assert all(1 <= piece.rows <= max_rows for piece in pieces)
         for before, after in pairwise(pieces):
             record = before.record_of(before.rows - 1)
             if record == after.record_of(0):
                 assert {record} == {before.record_of(row) for row in range(before.rows)}
+
+    def test_bytes(self) -> None:
+        """A batch that would be too large is cut in halves until each fits, or stands alone."""
+        pieces = prepared([1] * 9, max_bytes=200).batches
+        assert [cell for piece in pieces for cell in cells(piece)] == cells(batch_of([1] * 9))
+        assert max(len(piece.payload()) for piece in pieces) < 300
+        assert 9 == len(prepared([1] * 9, max_bytes=1).batches)
 
     @given(st.lists(st.integers(1, 3), min_size=1, max_size=9).filter(lambda devices: sum(devices) > 1))
     def test_halves(self, devices: list[int]) -> None:
@@ -81,21 +107,60 @@ class TestCutting:
         if batch.records > 1 and devices[0] <= (batch.rows + 1) // 2:
             assert first.record_of(first.rows - 1) != second.record_of(0)
 
-    @pytest.mark.parametrize("devices", [[], [1]])
-    def test_one_row_has_no_halves(self, devices: list[int]) -> None:
+    def test_one_row_has_no_halves(self) -> None:
         """Bisecting ends at one row, with an error instead of an endless search."""
         with pytest.raises(ValueError, match="no halves"):
-            batch_of(devices).halves()
+            batch_of([1]).halves()
 
     def test_pieces_have_their_own_schema(self) -> None:
         """A piece names only the keys it has a value for, whatever the whole had."""
-        first, second = batch_of([1, 1]).split(1)
+        first, second = batch_of([1, 1]).halves()
         assert (("MADID",), ("COUNTRY", "MADID")) == (first.schema, second.schema)
 
     def test_no_room(self) -> None:
         """A batch of no rows cannot be asked for."""
         with pytest.raises(ValueError, match="cannot be sent"):
-            batch_of([1]).split(0)
+            prepared([1], max_rows=0)
+
+
+class TestKinds:
+    def test_an_advertisers_id_is_never_empty(self) -> None:
+        """Rows with an id and rows without go in separate batches: an empty one makes Meta refuse the row."""
+        records: list[dict[str, object]] = [{"mail": f"p{number}@example.com"} for number in range(4)]
+        records[1]["id"], records[3]["id"] = 'a"\\\u0001b', 7
+        with_id, without = mapped(records, mail=MatchKey.EMAIL, id=MatchKey.EXTERN_ID)
+        assert (("EMAIL", "EXTERN_ID"), ("EMAIL",)) == (with_id.schema, without.schema)
+        assert ['a"\\\u0001b', "7"] == [row[1] for row in orjson.loads(with_id.payload())["data"]]
+        assert [2, 4, 1, 3] == [batch.record_of(row) for batch in (with_id, without) for row in range(2)]
+
+    def test_numbers_and_lists(self) -> None:
+        """Values and processing options leave as JSON; missing ones as empty text."""
+        records: list[dict[str, object]] = [
+            {"id": "1", "worth": "012.50", "limits": ["LDU"], "state": "1000"},
+            {"id": "2", "worth": 3},
+        ]
+        keys = {
+            "id": MatchKey.UID,
+            "worth": MatchKey.LOOKALIKE_VALUE,
+            "limits": MatchKey.DATA_PROCESSING_OPTIONS,
+            "state": MatchKey.DATA_PROCESSING_OPTIONS_STATE,
+        }
+        (batch,) = mapped(records, app_ids=("42",), **keys)
+        assert [["1", 12.5, ["LDU"], 1, 1000], ["2", 3, "", "", ""]] == orjson.loads(batch.payload())["data"]
+        assert {0} == batch.rows_matching(['[ "1", 12.50, ["LDU"], 1, 1000.0 ]'])
+        assert b'["1",12.5,["LDU"],1,1000]' == batch.row_json(0).encode()
+        first, second = batch.halves()
+        assert {"schema": ["UID", "LOOKALIKE_VALUE"], "data": [["2", 3]], "app_ids": ["42"]} == orjson.loads(
+            second.payload()
+        )
+        assert 5 == len(first.schema)
+
+    def test_apps_and_pages_go_with_their_ids_only(self) -> None:
+        """`page_ids` leave with page-scoped ids, `app_ids` with app-scoped ones, neither without."""
+        (pages,) = mapped([{"id": "1"}], app_ids=("42",), id=MatchKey.PAGEUID)
+        (plain,) = mapped([{"id": "1"}], app_ids=("42",), id=MatchKey.EXTERN_ID)
+        assert {"schema", "data", "page_ids"} == set(orjson.loads(pages.payload()))
+        assert {"schema", "data"} == set(orjson.loads(plain.payload()))
 
 
 class TestSamples:

@@ -8,10 +8,15 @@ from subprocess import run
 
 import pytest
 
+from bench import customers_body
+from bench.customers import COLUMNS
+from bench.customers_body import FLOOR, FORMS, blocks_of, sdk_body
 from bench.measuring import Figure, seconds
 from bench.people import people, write_people
 from bench.request_body import SDK, SDK_SCHEMA, measure, our_bodies, sdk_bodies
+from connector.audience.layouts import reading_of
 from connector.audience.prepare import prepare
+from connector.audience.records_ndjson import read_ndjson
 from schemas.events import Layout
 
 
@@ -29,8 +34,9 @@ class TestPeople:
 
     def test_every_one_can_be_matched(self, file: Path) -> None:
         """The people are valid, so that a figure is one of delivering, not of refusing."""
-        prepared = prepare(file.read_bytes(), layout=Layout.NARRATIVE_DATASET, first_record=1, first_line=1)
-        assert (300, {}, {}) == (prepared.batch.records, prepared.rejects.counts, prepared.cell_rejects)
+        reading = reading_of(Layout.NARRATIVE_DATASET)
+        prepared = prepare(read_ndjson(file.read_bytes(), reading, first_record=1, first_line=1), reading)
+        assert (300, {}, {}) == (prepared.sent, prepared.rejects.counts, prepared.cell_rejects)
 
 
 class TestRequestBody:
@@ -48,6 +54,30 @@ class TestRequestBody:
         (figure,) = measure(records=200, rounds=1)
         assert figure.ours > 0
         assert figure.as_json()["ratio"] == {SDK: round(figure.ours / figure.peers[SDK], 2)}
+
+
+class TestCustomersBody:
+    def test_every_format_gives_the_same_rows(self, tmp_path: Path) -> None:
+        """The same people leave the same way from NDJSON, CSV and Parquet, and the SDK agrees where it is right."""
+        bodies = []
+        for form in FORMS:
+            folder = tmp_path / form.name
+            folder.mkdir()
+            (block,) = blocks_of(form, folder, 300, seed=1)
+            (body,) = form.bodies(block)
+            bodies.append(body)
+            theirs = json.loads(sdk_body(form.people(block)))
+            ours = json.loads(body)
+            assert list(COLUMNS) == ours["schema"]
+            emails = COLUMNS.index("EMAIL")
+            assert [row[emails] for row in ours["data"]] == [row[emails] for row in theirs["data"]]
+        assert 1 == len(set(bodies))
+
+    def test_figures(self) -> None:
+        """There is a figure for each format, with the SDK and the floor beside it."""
+        figures = customers_body.measure(records=200, rounds=1)
+        assert ["customers_ndjson", "customers_csv", "customers_parquet"] == [figure.name for figure in figures]
+        assert all({SDK, FLOOR} == set(figure.ratio) for figure in figures)
 
 
 class TestMeasuring:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.files.ndjson import START, Checkpoint, Chunk, NdjsonCutter, TooLong
+from connector.files.cutting import START, Checkpoint, Chunk, TooLong
+from connector.files.ndjson import NdjsonCutter
 
 Item = Chunk | TooLong
 SMALL = {"max_records": 3, "max_line": 12, "max_chunk_bytes": 30}

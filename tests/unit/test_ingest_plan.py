@@ -6,10 +6,20 @@ from uuid import UUID
 
 import pytest
 
-from connector.files.ndjson import Checkpoint, Chunk, TooLong
+from connector.files.cutting import Checkpoint, Chunk, TooLong
+from connector.files.formats import FileKind
 from connector.objects import errors
 from connector.objects.store import ObjectInfo
-from schemas.events import DeliveryKind, DeliveryRequested, DeliveryState, FileRef, Operation, QuickSettings, Reject
+from schemas.events import (
+    DeliveryKind,
+    DeliveryRequested,
+    DeliveryState,
+    FileRef,
+    Format,
+    Operation,
+    QuickSettings,
+    Reject,
+)
 from services.ingest import plan
 from services.ingest.deliveries import content_of
 from services.ingest.plan import Destination
@@ -127,7 +137,16 @@ class TestChunkEvents:
     def test_a_chunk_names_its_range_and_its_destination(self) -> None:
         """Everything the uploader needs, and not one record."""
         chunk = Chunk(start=100, end=300, first_record=11, first_line=13, records=5)
-        ready = plan.chunk_ready(event(), TARGET, file_index=0, etag="abc", chunk_index=2, chunk=chunk)
+        ready = plan.chunk_ready(
+            event(),
+            TARGET,
+            file_index=0,
+            etag="abc",
+            chunk_index=2,
+            chunk=chunk,
+            kind=FileKind(Format.NDJSON),
+            table=None,
+        )
         assert "7/0/2" == ready.chunk_id
         assert (100, 300, 11, 13, 5) == (
             ready.range.start,

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.audience.layouts import reading_of
 from connector.audience.payload import Batch
 from connector.audience.prepare import Prepared, prepare
+from connector.audience.records_ndjson import read_ndjson
 from connector.graph.protocol import UsersReply
 from schemas.events import MAX_REJECT_SAMPLES, Layout
+from schemas.match_keys import ColumnMapping, MappedColumn, MatchKey, Mode
 from services.uploader.reconciling import (
     META_INVALID,
     Mismatch,
@@ -35,7 +38,32 @@ def prepared(rows_per_record: list[int], rejected: int = 0) -> Prepared:
         fields = zip(FIELDS, numbers, strict=False)
         lines.append(orjson.dumps({name: {"value": str(UUID(int=number))} for name, number in fields}))
     lines += [b"{}"] * rejected
-    return prepare(b"\n".join(lines), layout=Layout.NARRATIVE_DATASET, first_record=101, first_line=201)
+    reading = reading_of(Layout.NARRATIVE_DATASET)
+    return prepare(read_ndjson(b"\n".join(lines), reading, first_record=101, first_line=201), reading)
+
+
+def whole_batch(rows_per_record: list[int]) -> Batch:
+    """All rows of such records in one batch."""
+    (batch,) = prepared(rows_per_record).batches
+    return batch
+
+
+def customers(ids_per_record: list[tuple[int, int]]) -> Prepared:
+    """Records with so many e-mails and so many ids of the advertiser's (0 to 2): rows with and without such an id."""
+    columns = {
+        f"{name}{number}": MappedColumn(key=key, mode=Mode.RAW)
+        for name, key in (("email", MatchKey.EMAIL), ("id", MatchKey.EXTERN_ID))
+        for number in range(2)
+    }
+    reading = reading_of(Layout.COLUMNS, ColumnMapping(columns=columns))
+    lines = [
+        orjson.dumps(
+            {f"email{number}": f"p{record}-{number}@example.com" for number in range(emails)}
+            | {f"id{number}": f"c{record}-{number}" for number in range(ids)}
+        )
+        for record, (emails, ids) in enumerate(ids_per_record)
+    ]
+    return prepare(read_ndjson(b"\n".join(lines), reading, first_record=101, first_line=201), reading)
 
 
 def reply(batch: Batch, bad: set[int] = frozenset(), **changes: object) -> UsersReply:  # type: ignore[assignment]
@@ -61,7 +89,7 @@ def taken(batch: Batch, said: UsersReply, before: SessionSoFar = NOTHING) -> Rec
 class TestMismatches:
     def test_another_audience_is_a_breach(self) -> None:
         """A reply about somebody else's audience is never settled as ours."""
-        batch = prepared([1]).batch
+        batch = whole_batch([1])
 
         result = reconcile(batch, reply(batch, audience_id="99"), audience_id=AUDIENCE, before=NOTHING)
 
@@ -71,7 +99,7 @@ class TestMismatches:
     @pytest.mark.parametrize("before", [0, 10])
     def test_fewer_rows_than_sent_is_a_loss(self, before: int) -> None:
         """The running total of the session has to reach what the session sent."""
-        batch = prepared([1, 1]).batch
+        batch = whole_batch([1, 1])
 
         result = reconcile(
             batch, reply(batch, received=before + 1), audience_id=AUDIENCE, before=SessionSoFar(sent=before)
@@ -82,7 +110,7 @@ class TestMismatches:
 
     def test_a_repeated_batch_counted_again_is_fine(self) -> None:
         """After a lost answer Meta's totals hold the batch twice: nobody is invalid who was not."""
-        batch = prepared([1, 1, 1]).batch
+        batch = whole_batch([1, 1, 1])
 
         result = taken(batch, reply(batch, {1}, received=6, invalid=2))
 
@@ -92,26 +120,29 @@ class TestMismatches:
 class TestInvalidRows:
     def test_samples_lead_to_record_and_line(self) -> None:
         """An operator can open the file at the line that Meta refused."""
-        batch = prepared([1, 1, 1]).batch
+        batch = whole_batch([1, 1, 1])
 
         assert ((101, 201), (103, 203)) == taken(batch, reply(batch, {0, 2})).invalid
 
     def test_samples_are_compared_as_json(self) -> None:
         """Meta may space and escape the row as it likes."""
-        batch = prepared([1]).batch
+        batch = whole_batch([1])
         spaced = json.dumps(json.loads(batch.row_json(0)), indent=1)
 
         assert ((101, 201),) == taken(batch, reply(batch, invalid=1, samples=(spaced,))).invalid
 
     def test_one_good_row_makes_a_record_accepted(self) -> None:
         """A person with a refused and an accepted identifier is in the audience."""
-        batch = prepared([2, 2]).batch
+        whole = prepared([2, 2])
+        (batch,) = whole.batches
 
-        assert ((102, 202),) == taken(batch, reply(batch, {0, 2, 3})).invalid
+        counts, _, rejects = account(whole, [taken(batch, reply(batch, {0, 2, 3}))])
+
+        assert (1, 1, [102]) == (counts.accepted, counts.invalid, [reject.record for reject in rejects])
 
     def test_more_invalid_than_named_have_no_number(self) -> None:
         """Meta names at most a hundred; the others are counted all the same."""
-        batch = prepared([1] * 300).batch
+        batch = whole_batch([1] * 300)
 
         result = taken(batch, reply(batch, set(range(250))))
 
@@ -119,7 +150,7 @@ class TestInvalidRows:
 
     def test_the_count_of_a_session_runs_over_its_batches(self) -> None:
         """Invalid rows of the first batch are not counted again with the second."""
-        batch = prepared([1, 1]).batch
+        batch = whole_batch([1, 1])
 
         result = taken(batch, reply(batch, {0}, received=12, invalid=4), SessionSoFar(sent=10, invalid=3))
 
@@ -128,7 +159,7 @@ class TestInvalidRows:
     @given(received=st.integers(3, 10**9), invalid=st.integers(0, 10**9))
     def test_absurd_counts_do_not_break_the_account(self, received: int, invalid: int) -> None:
         """Whatever Meta counts, no batch has more invalid rows than rows."""
-        batch = prepared([1, 1, 1]).batch
+        batch = whole_batch([1, 1, 1])
 
         assert 0 <= taken(batch, reply(batch, received=received, invalid=invalid)).invalid_rows <= 3
 
@@ -140,23 +171,36 @@ class TestAccount:
     ) -> None:
         """Cut anywhere, also through a record's rows: a record is invalid exactly when all its rows are."""
         whole = prepared(rows, rejected)
-        bad = data.draw(st.sets(st.integers(0, whole.batch.rows - 1)))
-        parts = cut(data, whole.batch, 0, bad)
+        bad = data.draw(st.sets(st.integers(0, whole.rows - 1)))
 
-        counts, reasons, _ = account(whole, parts)
+        counts, reasons, _ = account(whole, sent(data, whole, bad))
 
-        by_record: dict[int, set[bool]] = {}
-        for row in range(whole.batch.rows):
-            by_record.setdefault(whole.batch.record_of(row), set()).add(row in bad)
-        invalid = sum(1 for seen in by_record.values() if seen == {True})
+        invalid = len(only_in(whole, bad))
         assert (len(rows) - invalid, invalid, rejected) == (counts.accepted, counts.invalid, counts.rejected)
         assert invalid + rejected == sum(reasons.values())
+
+    @given(
+        data=st.data(),
+        ids=st.lists(
+            st.tuples(st.integers(0, 2), st.integers(0, 2)).filter(lambda pair: sum(pair) > 0), min_size=1, max_size=8
+        ),
+    )
+    def test_rows_of_a_record_may_lie_in_two_batches(self, data: st.DataObject, ids: list[tuple[int, int]]) -> None:
+        """Rows with and without the advertiser's id go in separate calls: one good row in either is enough."""
+        whole = customers(ids)
+        bad = data.draw(st.sets(st.integers(0, whole.rows - 1)))
+
+        counts, _, rejects = account(whole, sent(data, whole, bad))
+
+        invalid = only_in(whole, bad)
+        assert (len(ids) - len(invalid), len(invalid)) == (counts.accepted, counts.invalid)
+        assert invalid == [reject.record for reject in rejects]
 
     def test_rejects_name_number_line_and_reason(self) -> None:
         """Ours and Meta's stand side by side, without a value."""
         whole = prepared([1, 1], rejected=1)
 
-        _, reasons, rejects = account(whole, [taken(whole.batch, reply(whole.batch, {1}))])
+        _, reasons, rejects = account(whole, [taken(whole.batches[0], reply(whole.batches[0], {1}))])
 
         assert {"no_identifier": 1, META_INVALID: 1} == reasons
         assert [(103, 203, "no_identifier"), (102, 202, META_INVALID)] == [
@@ -167,9 +211,26 @@ class TestAccount:
         """An event stays small however bad a file is."""
         whole = prepared([1] * 90, rejected=90)
 
-        counts, _, rejects = account(whole, [taken(whole.batch, reply(whole.batch, set(range(90))))])
+        counts, _, rejects = account(whole, [taken(whole.batches[0], reply(whole.batches[0], set(range(90))))])
 
         assert (MAX_REJECT_SAMPLES, 0, 90, 90) == (len(rejects), counts.accepted, counts.invalid, counts.rejected)
+
+
+def sent(data: st.DataObject, whole: Prepared, bad: set[int]) -> list[Reconciled]:
+    """Sends all batches, each in parts as halving may cut it; *bad* counts rows through all of them."""
+    parts: list[Reconciled] = []
+    start = 0
+    for batch in whole.batches:
+        parts += cut(data, batch, start, bad)
+        start += batch.rows
+    return parts
+
+
+def only_in(whole: Prepared, bad: set[int]) -> list[int]:
+    """The records all of whose rows are *bad*."""
+    numbers = [batch.record_of(row) for batch in whole.batches for row in range(batch.rows)]
+    good = {record for row, record in enumerate(numbers) if row not in bad}
+    return sorted(set(numbers) - good)
 
 
 def cut(data: st.DataObject, batch: Batch, start: int, bad: set[int]) -> list[Reconciled]:

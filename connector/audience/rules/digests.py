@@ -8,12 +8,14 @@ import re
 from hashlib import sha256
 
 from connector.audience.reasons import CellReason
-from connector.audience.rules.text import WHITESPACE
+from connector.audience.rules.text import JUNK_WORDS, WHITESPACE
 
 DIGEST = re.compile(r"^[0-9a-f]{64}\Z")
 
 JUNK_DIGESTS = frozenset(
-    sha256(word.encode()).hexdigest() for word in ("", "null", "None", "nan", "undefined", "NULL", "n/a")
+    sha256(form.encode()).hexdigest()
+    for word in ("", *JUNK_WORDS)
+    for form in (word, word.upper(), word.capitalize(), "NaN" if word == "nan" else word)
 )
 """Hashes of nothing. An upstream that hashes without looking sends them for every person without a value, and Meta
 would match them to each other."""
