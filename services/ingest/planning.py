@@ -35,7 +35,7 @@ from services.ingest.holding import Stopped
 from services.ingest.inspecting import inspect
 from services.ingest.patience import TryLater
 from services.ingest.plan import Destination, Ending
-from services.ingest.preflighting import REPORTED_REJECTS, PreflightLook, refusal
+from services.ingest.preflighting import PreflightLook, refusal, stored
 from services.ingest.states import Planning, Verdict, ended
 from services.ingest.status import StatusPublisher
 
@@ -194,7 +194,7 @@ class Planner:
             store, delivery.event, opened, value_based=destination.value_based, now=self._clock()
         )
         async with self._engine.begin() as connection:
-            await files.looked_at(connection, opened, found.report(REPORTED_REJECTS))
+            await files.looked_at(connection, opened, stored(found, self._look.records))
         if self._stop.is_set():
             raise Stopped
 

@@ -6,6 +6,7 @@ weeks. So a delivery with such a file is refused as a whole, with a report that 
 
 import asyncio
 from datetime import datetime
+from typing import Any
 
 from connector.audience.heads import Look, parts_of
 from connector.audience.layouts import reading_of
@@ -39,6 +40,11 @@ class PreflightLook:
         self._thresholds = thresholds
         self._limits = limits
 
+    @property
+    def records(self) -> int:
+        """How many records of a file are looked at."""
+        return self._records
+
     async def at(
         self, store: ObjectStore, event: DeliveryRequested, file: PlannedFile, *, value_based: bool, now: datetime
     ) -> Preflight:
@@ -64,13 +70,22 @@ class PreflightLook:
         return await asyncio.to_thread(judged)
 
 
-def refusal(file_name: str, report: dict[str, object]) -> Reason | None:
-    """Why a delivery is refused whose file *file_name* was reported so; None when it is not. Pure."""
-    if report.get("would_refuse") is not True:
+def stored(found: Preflight, records: int) -> dict[str, Any]:
+    """What is kept of a look at *records* records at most: counts, columns and advice, nobody's data. Pure."""
+    return {"records": found.records, "is_whole": found.records < records, **found.report(REPORTED_REJECTS)}
+
+
+def refusal(file_name: str, report: dict[str, Any]) -> Reason | None:
+    """Why a delivery is refused whose file *file_name* was reported so; None when it is not. Pure.
+
+    A file that was seen whole, and of which no column is at fault but no record is usable, is let through: nothing of
+    it is sent, every record of it is accounted for, and its delivery ends as one without a valid record.
+    """
+    if not report["would_refuse"]:
         return None
-    warnings = report.get("warnings")
-    worst = warnings[0] if isinstance(warnings, list) and warnings else {}
-    # No column is at fault and no row would leave: these are no people.
-    is_hopeless = worst.get("column") is None and not report.get("coverage")
+    worst = report["warnings"][0]
+    is_hopeless = worst["column"] is None and not report["coverage"]
+    if is_hopeless and report["is_whole"]:
+        return None
     code = NO_VALID_RECORD.code if is_hopeless else REFUSED
-    return plan.reason(code, f"{file_name}: {worst.get('advice', 'too much of it cannot be sent')}", ADVICE)
+    return plan.reason(code, f"{file_name}: {worst['advice']}", ADVICE)

@@ -17,7 +17,7 @@ from connector.objects.errors import StoreUnavailable
 from connector.objects.stores import Stores
 from schemas.events import ByteRange, ChunkReady, Compression, DeliveryState, FileRef, Format, Layout, RowRange
 from schemas.match_keys import ColumnMapping
-from services.ingest import files
+from services.ingest import accounting
 from services.ingest.patience import TryLater
 from tests.integration.ingest_parts import Rig
 from tests.integration.test_ingest_planning import Fuse, MortalStore
@@ -160,6 +160,4 @@ async def test_a_file_of_lines_that_are_too_long_fails(rig: Rig) -> None:
     assert delivery.reason is not None
     assert delivery.reason.code == "no_valid_record"
     async with rig.engine.connect() as connection:
-        (file,) = await files.of_delivery(connection, event.revision)
-    assert file.preflight is not None
-    assert file.preflight["rejected"] == [{"row": row, "reason": "line_too_long"} for row in (1, 2)]
+        assert await accounting.reject_reasons(connection, event.revision) == {0: {"line_too_long": 2}}

@@ -80,6 +80,24 @@ class TestPreflight:
         assert file.preflight is not None
         assert {"EMAIL": {"filled": 1_000, "distinct": 1_000}} == file.preflight["coverage"]
 
+    async def test_nobody_to_be_found_in_a_thousand_records(self, rig: Rig) -> None:
+        """Nothing could be sent of what was seen: refused before a file of millions is read to its end."""
+        event = rig.event(put(rig, "nobody.ndjson", '{"hl7_gender":{"gender":"male"}}\n' * 1_001))
+
+        delivery = await rig.planned(event)
+
+        assert delivery.reason is not None
+        assert (DeliveryState.FAILED, "no_valid_record") == (delivery.state, delivery.reason.code)
+        assert [] == await rig.chunks(event.revision)
+
+    async def test_nobody_to_be_found_in_a_small_file(self, rig: Rig) -> None:
+        """Seen whole, it is planned all the same: the uploader accounts for each of its records, and sends nothing."""
+        event = rig.event(put(rig, "few.ndjson", '{"hl7_gender":{"gender":"male"}}\n' * 3))
+
+        await rig.planned(event)
+
+        assert 3 == sum(ready.records for _, ready in await rig.chunks(event.revision))
+
     async def test_what_stands_behind_the_first_thousand_is_not_judged(self, rig: Rig) -> None:
         """Rows that go wrong later are counted one by one, as ever."""
         late = hashed(range(1_000, 3_000)).removeprefix("email\n")
