@@ -39,10 +39,14 @@ class RetryLater:
 
 @dataclass(frozen=True)
 class Throttled:
-    """A budget is spent: pause the scope for `wait_seconds` (Meta's own estimate, or ours); no attempt is spent."""
+    """A budget is spent: pause the scope for `wait_seconds`; no attempt is spent.
+
+    `stated` when that is Meta's own word; otherwise it is a first guess, to be doubled when it was too short.
+    """
 
     scope: ThrottleScope
     wait_seconds: float
+    stated: bool = False
 
 
 @dataclass(frozen=True)
