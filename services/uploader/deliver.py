@@ -25,7 +25,7 @@ from schemas.events import ChunkReady
 from schemas.registry import CHUNK_READY
 from services.uploader.endings import Again, Arrived, Attempt, Ending, Lost, NeedsPerson, Paused
 from services.uploader.facts import ChunkRetried
-from services.uploader.governor import Governor
+from services.uploader.governor import Admitted, Governor, Wait
 from services.uploader.leases import Leases
 from services.uploader.patience import Patience
 from services.uploader.retrying import GiveUp, TryAgain
@@ -136,28 +136,32 @@ class Deliverer:
     async def _attempt(self, chunk: ChunkReady, attempt: int) -> Attempt:
         """One attempt. A desk is taken only once the account may be called: who waits holds nobody up."""
         while True:
-            await self._governed(chunk.ad_account_id)
-            async with self._desks:
-                await unless_stopping(self._stop)
-                credentials = await self._leases.take(chunk)
-                if not isinstance(credentials, Credentials):
-                    return credentials
-                prepared = await self._prepared(chunk)
-                if not isinstance(prepared, Prepared):
-                    return prepared
-                async with self._calls:
+            place = await self._admitted(chunk.ad_account_id)
+            try:
+                async with self._desks:
                     await unless_stopping(self._stop)
-                    if self._governor.paused(chunk.ad_account_id, self._clock()) > 0:
-                        continue  # throttled meanwhile: give the desk back and wait outside
-                    result = await self._uploads.send(chunk, prepared, credentials, attempt)
+                    credentials = await self._leases.take(chunk)
+                    if not isinstance(credentials, Credentials):
+                        return credentials
+                    prepared = await self._prepared(chunk)
+                    if not isinstance(prepared, Prepared):
+                        return prepared
+                    async with self._calls:
+                        await unless_stopping(self._stop)
+                        if self._governor.paused(chunk.ad_account_id, self._clock()) > 0:
+                            continue  # throttled meanwhile: give the desk back and wait outside
+                        result = await self._uploads.send(chunk, prepared, credentials, attempt, place)
+            finally:
+                self._governor.ended(place, self._clock())
             if isinstance(result, NeedsPerson):
                 self._leases.forget(chunk)
             return result
 
-    async def _governed(self, account: str) -> None:
+    async def _admitted(self, account: str) -> Admitted:
         """Waits until *account* may be called, holding nothing."""
-        while (seconds := self._governor.admit(account, self._clock())) > 0:
-            await pause(self._stop, seconds)
+        while isinstance(answer := self._governor.admit(account, self._clock()), Wait):
+            await pause(self._stop, answer.seconds)
+        return answer
 
     async def _prepared(self, chunk: ChunkReady) -> Prepared | Again | Lost:
         """The chunk's rows, if the range still holds exactly what was planned; otherwise nothing of it leaves."""

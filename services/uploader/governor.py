@@ -32,7 +32,7 @@ SECOND_PAUSE = 300.0
 SPREAD = 0.1
 """Share by which a pause is lengthened at random, so that not everybody comes back in the same moment."""
 
-FIRST_CONCURRENCY = 2.0
+FIRST_CONCURRENCY = 1.0
 """Calls of an account at once while nothing is known of it; a restart begins here."""
 
 MOST_CONCURRENCY = 256.0

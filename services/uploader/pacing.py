@@ -43,9 +43,18 @@ SATURATED_SLOWEST, SATURATED_FASTEST = 60.0, 2.0
 STEADY = 2 / 3
 """Share of what the window gives back, evenly, that is spent at the target: so usage sinks below it again."""
 
+FIRST_LOOK = 180.0
+MOST_LOOKS = 4
+UNKNOWN = 10.0
+"""Seconds until looking again beyond STRICT, doubled each time usage has not sunk, when more than so many percent were
+used by calls that are not in our memory (before a restart, or others'): nobody knows when the window gives them back."""
+
 QUICK, LONG = 60.0, 300.0
 """Seconds for which calls and percent are compared: for a bound, and for a measurement. In a longer time the window
 gives back what was spent before we looked, and calls look cheaper than they are."""
+
+UNSURE = 120.0
+"""Seconds before the end of the window in which our own calls may be gone already: Meta's minutes are not ours."""
 
 MEASURED, ENOUGH = 5.0, 20.0
 """Percent that make a measurement, and after which a new one begins."""
@@ -91,6 +100,16 @@ class History:
         return max(next(waits, math.inf), 0.0)
 
 
+@dataclass(frozen=True)
+class _Anchor:
+    """A reading with which later ones are compared."""
+
+    at: float
+    percent: float
+    call: int
+    gone: int
+
+
 @dataclass
 class Gauge:
     """One percentage that Meta reports, and what was learned of the budget behind it.
@@ -108,18 +127,19 @@ class Gauge:
     per_percent: float = 1.0
     measured: bool = False
     saturated_pause: float = SATURATED_SLOWEST
-    anchor: tuple[float, float, int] | None = None
-    """When, percent and calls net of those that left, where the present comparison begins."""
+    stuck: int = 0
+    anchor: _Anchor | None = None
 
     def heard(self, percent: float, call: int, now: float, history: History) -> None:
         """Takes in a reading from the answer to call number *call*."""
         if call < self.at_call:
             return  # answers overtake each other: this one tells of earlier than what is known
-        gone = history.gone(now, self.window)
-        self._compare(percent, call - gone, now)
+        self.gone = history.gone(now, self.window)
+        self._compare(percent, call, history.gone(now, self.window - UNSURE), now)
         if percent < 100:
             self.saturated_pause = SATURATED_SLOWEST
-        self.percent, self.at_call, self.gone, self.heard_at, self.elsewhere = percent, call, gone, now, 0
+        self.stuck = 0 if percent < STRICT else min(self.stuck + (percent >= self.percent), MOST_LOOKS)
+        self.percent, self.at_call, self.heard_at, self.elsewhere = percent, call, now, 0
 
     def not_heard(self) -> None:
         """A call came back without this percentage."""
@@ -136,23 +156,26 @@ class Gauge:
         self.per_percent = max(self.per_percent / 2, DEAREST)
         self.measured, self.anchor = False, None
 
-    def _compare(self, percent: float, net: int, now: float) -> None:
-        if self.anchor is None or percent < self.anchor[1] or now - self.anchor[0] > LONG or percent >= 100:
-            self.anchor = (now, percent, net)
+    def _compare(self, percent: float, call: int, going: int, now: float) -> None:
+        """Learns from two readings; *going* calls of ours may have left the window by now.
+
+        Calls that leave make a percent look like more calls than it is. So while any do, it may only become fewer.
+        """
+        anchor = self.anchor
+        if anchor is None or percent < anchor.percent or percent >= 100 or now - anchor.at > LONG:
+            self.anchor = _Anchor(now, percent, call, self.gone)
             return
-        since, from_percent, from_net = self.anchor
-        moved, calls = percent - from_percent, net - from_net
-        if calls <= 0:
-            return
-        if moved >= MEASURED:
+        moved, calls, quick = percent - anchor.percent, call - anchor.call, now - anchor.at <= QUICK
+        alone = going == anchor.gone
+        if moved >= MEASURED and alone:
             self._believe(calls / moved)
             self.measured = True
         elif moved > 1 and calls / (moved - 1) < self.per_percent:
             self._believe(calls / (moved - 1))
-        elif not self.measured and now - since <= QUICK:
+        elif not self.measured and quick and alone:
             self._believe(max(self.per_percent, calls / (moved + 1)))
-        if moved >= ENOUGH or (not self.measured and now - since > QUICK):
-            self.anchor = (now, percent, net)
+        if moved >= ENOUGH or not (self.measured or quick):
+            self.anchor = _Anchor(now, percent, call, self.gone)
 
     def _believe(self, calls: float) -> None:
         self.per_percent = min(max(calls, DEAREST), CHEAPEST)
@@ -177,13 +200,14 @@ class Gauge:
             return CHEAPEST  # half as many calls as have cost less than a percent cost less than half of one
         if in_flight and used < TARGET:
             return 0.0
+        own = (history.begun - history.gone(now, self.window)) / self.per_percent
+        others = min(max(self.percent - own, 1.0), 100.0)
+        if self.percent >= 100 and not (self.measured and others < UNKNOWN):
+            return 1 / self.saturated_pause
         if used < STRICT:
-            own = (history.begun - history.gone(now, self.window)) / self.per_percent
-            others = min(max(self.percent - own, 1.0), 100.0)
             return STEADY * others * self.per_percent / self.window
-        if self.percent < 100:
-            return max((LIMIT - used) * self.per_percent, 1.0) / self.window
-        return 1 / self.saturated_pause
+        strict = max((LIMIT - used) * self.per_percent, 1.0) / self.window
+        return strict if others < UNKNOWN else max(strict, 2.0**-self.stuck / FIRST_LOOK)
 
 
 @dataclass

@@ -42,7 +42,7 @@ from connector.telemetry import Telemetry
 from schemas.events import MAX_CHUNK_RECORDS, ChunkReady, Operation
 from services.uploader.endings import Again, Arrived, Attempt, Failed, Lost, NeedsPerson, Paused
 from services.uploader.facts import CallMade, ThrottleHeard, UnknownAnswer, VersionWarning
-from services.uploader.governor import Governor
+from services.uploader.governor import Admitted, Governor, Wait
 from services.uploader.halving import Halving, most_calls
 from services.uploader.reconciling import Mismatch, Reconciled, SessionSoFar, account, reconcile, refused_row
 
@@ -50,6 +50,10 @@ Result = TypeVar("Result")
 
 MAX_ROWS = MAX_CHUNK_RECORDS
 """Rows in one call; a chunk whose records have several identifiers each may have more rows than records."""
+
+
+LONGEST_PACE = 5.0
+"""Seconds a chunk that has begun waits for its next call without giving its desk back."""
 
 
 class Graph(Protocol):
@@ -74,6 +78,7 @@ class _Sending:
     credentials: Credentials
     attempt: int
     most_calls: int
+    place: Admitted
     calls: int = 0
     sessions: int = 0
     fbtrace_id: str | None = None
@@ -116,14 +121,19 @@ class Uploads:
         self._chance = chance
         self._clock = clock
 
-    async def send(self, chunk: ChunkReady, prepared: Prepared, credentials: Credentials, attempt: int) -> Attempt:
-        """Sends all rows of *prepared*; a chunk without a usable record makes no call."""
+    async def send(
+        self, chunk: ChunkReady, prepared: Prepared, credentials: Credentials, attempt: int, place: Admitted
+    ) -> Attempt:
+        """Sends all rows of *prepared*; a chunk without a usable record makes no call.
+
+        *place* admits the first call; further ones are admitted one by one.
+        """
         operation = member_operation(chunk.operation)
         if operation is None:
             return Lost("replace_not_supported", "replace", "replacing a whole audience is not supported")
         batches = prepared.batch.split(MAX_ROWS)
         cap = len(batches) - 1 + most_calls(prepared.batch.rows)
-        sending = _Sending(chunk, operation, credentials, attempt, cap)
+        sending = _Sending(chunk, operation, credentials, attempt, cap, place)
         failed = await self._send_all(sending, batches)
         if isinstance(failed, NeedsPerson | Lost):
             return replace(failed, calls=sending.calls, fbtrace_id=sending.fbtrace_id)
@@ -180,6 +190,8 @@ class Uploads:
     ) -> Reconciled | _Refused | Failed:
         if sending.calls >= sending.most_calls:
             return Lost("split_exhausted", "split", f"refused however it is halved, in {sending.calls} calls")
+        if sending.calls and (paused := await self._governed(sending)):
+            return paused
         sending.calls += 1
         answer = await self._call(sending, batch, session)
         match answer:
@@ -190,17 +202,33 @@ class Uploads:
             case _:
                 assert_never(answer)
 
+    async def _governed(self, sending: _Sending) -> Paused | None:
+        """Waits until a further call of the chunk may be made, but not for long: its desk is taken."""
+        account = sending.chunk.ad_account_id
+        while isinstance(answer := self._governor.admit(account, self._clock()), Wait):
+            if answer.seconds > LONGEST_PACE:
+                return Paused(answer.seconds)
+            await asyncio.sleep(answer.seconds)
+        sending.place = answer
+        return None
+
     async def _call(self, sending: _Sending, batch: Batch, session: Session) -> Answer:
-        chunk = sending.chunk
-        payload = await self._in_worker(batch.payload)
-        request = users(chunk.audience_id, sending.operation, payload, session, batch.rows)
-        started = self._clock()
-        answer = await self._graph.send(request, sending.credentials)
+        chunk, governor = sending.chunk, self._governor
+        try:
+            payload = await self._in_worker(batch.payload)
+            request = users(chunk.audience_id, sending.operation, payload, session, batch.rows)
+            started = self._clock()
+            governor.begun(sending.place, started)
+            answer = await self._graph.send(request, sending.credentials)
+        finally:
+            governor.ended(sending.place, self._clock())
         meta = None if isinstance(answer, NoAnswer) else answer.meta
         if meta is not None:
             sending.fbtrace_id = meta.request_id or sending.fbtrace_id
-            self._governor.heard(chunk.ad_account_id, meta.usage, self._clock())
+            governor.heard(sending.place, meta.usage, self._clock())
             self._check_version(meta)
+        if isinstance(answer, Success):
+            governor.succeeded(sending.place, self._clock())
         self._telemetry.emit(
             CallMade(
                 chunk=chunk.chunk_id,
@@ -236,20 +264,20 @@ class Uploads:
     def _refused(self, sending: _Sending, answer: Refusal | Garbled | NoAnswer) -> _Refused | Failed:
         """What the verdict on *answer* means for the chunk: the effects of the verdicts, one each."""
         chunk, code, message = sending.chunk, *described(answer)
-        verdict = classify(answer)
+        verdict = classify(answer, chunk.ad_account_id)
         match verdict:
-            case RetryLater(reason):
-                asked = 0.0 if isinstance(answer, NoAnswer) else answer.meta.usage.regain_seconds
+            case RetryLater(reason, _):
+                asked = 0.0 if isinstance(answer, NoAnswer) else answer.meta.usage.stated_wait(chunk.ad_account_id)
                 return Again(reason, code, message, not_before=asked)
             case Throttled():
-                seconds = self._governor.throttled(chunk.ad_account_id, verdict, self._clock(), self._chance())
+                seconds = self._governor.throttled(sending.place, verdict, self._clock(), self._chance())
                 self._telemetry.emit(ThrottleHeard(verdict.scope.value, chunk.ad_account_id, round(seconds, 1)))
                 return Paused(seconds)
             case WaitForPerson(cause, scope, advice):
                 return NeedsPerson(cause, scope_name(scope, chunk), advice)
             case Split():
                 return _Refused()
-            case Impossible(reason, advice):
+            case Impossible(reason, advice, _):
                 return Lost(reason, code, f"{message}. {advice}")
             case Unknown(label):
                 self._telemetry.emit(UnknownAnswer(chunk.chunk_id, label))
@@ -288,6 +316,8 @@ def scope_name(scope: WaitScope, chunk: ChunkReady) -> str:
             return f"account:{chunk.ad_account_id}"
         case WaitScope.AUDIENCE:
             return f"audience:{chunk.audience_id}"
+        case WaitScope.APP:
+            return "app:meta"
         case _:
             assert_never(scope)
 

@@ -74,7 +74,9 @@ class TestCompatibility:
 
         parsed = kind.model.model_validate(document)
 
-        assert document == orjson.loads(orjson.dumps(parsed.model_dump(mode="json", exclude_none=True, exclude_unset=True)))
+        assert document == orjson.loads(
+            orjson.dumps(parsed.model_dump(mode="json", exclude_none=True, exclude_unset=True))
+        )
 
     @pytest.mark.parametrize("kind", EVENT_TYPES, ids=named)
     def test_new_samples_pass_every_released_schema_of_their_major(self, kind: EventType) -> None:

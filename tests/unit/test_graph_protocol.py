@@ -29,7 +29,7 @@ from connector.graph.protocol import (
     users,
     users_reply,
 )
-from connector.graph.usage import Usage, usage
+from connector.graph.usage import Usage
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "graph"
 CREDENTIALS = Credentials("a-token", "a-proof")
@@ -246,27 +246,6 @@ class TestRedaction:
     def test_texts_are_short(self, text: str) -> None:
         """No text of Meta's floods a log."""
         assert len(redacted(text)) <= MAX_MESSAGE + 1
-
-
-class TestUsage:
-    @pytest.mark.parametrize(
-        ("name", "expected"),
-        [
-            ("users_added", Usage(28, 0)),
-            ("users_removed", Usage(32, 0)),
-            ("throttled_with_estimate", Usage(100, 420)),
-            ("throttled_retry_after", Usage(0, 90)),
-            ("html_503", Usage(0, 0)),
-        ],
-    )
-    def test_the_largest_percentage_rules(self, name: str, expected: Usage) -> None:
-        """All headers are read on every answer; minutes become seconds."""
-        assert expected == usage(sample(name).headers)
-
-    @pytest.mark.parametrize("header", ["", "[]", "nonsense", '{"1":7}', '{"1":[7]}', '{"1":[{"call_count":"x"}]}'])
-    def test_an_unreadable_header_says_nothing(self, header: str) -> None:
-        """A change on Meta's side does not stop deliveries."""
-        assert Usage() == usage({"x-business-use-case-usage": header})
 
 
 class TestUsersReply:
