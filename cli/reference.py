@@ -132,13 +132,13 @@ def verdicts_page(rows: dict[Key, Trouble]) -> str:
     """The page on what Meta's codes are taken for."""
     shown = ((_label(key), *_verdict(found), _note(key)) for key, found in sorted(rows.items(), key=_by_code))
     return (
-        "# Verdicts\n\nWhat an error of Meta's is taken for, by code and subcode; a subcode that is not listed is taken "
-        "as its code alone. Codes 200 to 299 that are not listed are missing permissions. `is_transient: true` turns "
-        "`Impossible` (but a final one) and `Unknown` into `RetryLater`. A code that is not here is `Unknown`: one slow "
-        "retry, then a dead letter and an alarm. The text of an error decides nothing, its HTTP status only when there "
-        "is no error envelope: 413 is `Split`, 429 `Throttled`, 408, 5xx and an unreadable 200 `RetryLater`, the rest "
-        "`Unknown`; no answer at all is `RetryLater`.\n\nPauses are those Meta states; the seconds here are for when it "
-        "states none, and grow with every throttle that follows.\n\n"
+        "# Verdicts\n\nWhat an error of Meta's is taken for, by code and subcode; a subcode that is not listed is "
+        "taken as its code alone. Codes 200 to 299 that are not listed are missing permissions. `is_transient: true` "
+        "turns `Impossible` (but a final one) and `Unknown` into `RetryLater`. A code that is not here is `Unknown`: "
+        "one slow retry, then a dead letter and an alarm. The text of an error decides nothing, its HTTP status only "
+        "when there is no error envelope: 413 is `Split`, 429 `Throttled`, 408, 5xx and an unreadable 200 "
+        "`RetryLater`, the rest `Unknown`; no answer at all is `RetryLater`.\n\nPauses are those Meta states; the "
+        "seconds here are for when it states none, and grow with every throttle that follows.\n\n"
         + table(("code", "verdict", "which", "what to do", "why"), shown)
     )
 

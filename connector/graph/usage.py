@@ -69,7 +69,7 @@ class Usage:
         return max((use.percent for use in self._of(account) if use.kind == CUSTOM_AUDIENCE), default=None)
 
     def regain(self, account: str) -> float:
-        """Seconds until *account* may make audience calls again, as Meta estimates; 0 when it may, or nothing is said."""
+        """Seconds until *account* may make audience calls again, as Meta estimates; 0 when it says nothing."""
         return max((use.regain_seconds for use in self._of(account) if use.kind == CUSTOM_AUDIENCE), default=0.0)
 
     def stated_wait(self, account: str | None) -> float:

@@ -103,7 +103,7 @@ class Remedy(StrEnum):
 
 
 DEFAULT_ACCOUNT_WAIT = 60.0
-"""Seconds an account pauses when Meta names no time; the second time 300, then doubled (`services.uploader.governor`)."""
+"""Seconds an account pauses when Meta names no time; then 300, then doubled (`services.uploader.governor`)."""
 
 SCORE_WAIT = 300.0
 """The same for an ad account's score, which decays over 300 s and blocks for as long (Marketing API rate limits)."""
@@ -111,7 +111,7 @@ SCORE_WAIT = 300.0
 DEFAULT_APP_WAIT = 60.0
 
 HALVE_AFTER = 3
-"""Attempts that end in code 1 before the batch is halved: Meta says it of trouble that passes and of what is too much."""
+"""Attempts that end in code 1 before the batch is halved: Meta says it of passing trouble and of what is too much."""
 
 _RECONNECT = "the customer has to connect the Facebook account again"
 _ACCEPT_TERMS = "somebody with access to the ad account has to accept Meta's Custom Audience terms"
@@ -140,7 +140,7 @@ GONE = Impossible("audience_gone", "the audience does not exist any more: delive
 UNREACHABLE = WaitForPerson(
     "unreachable",
     WaitScope.AUDIENCE,
-    "give the connected person or system user access to the ad account; if the audience was deleted, deliver to another",
+    "give the connected person or system user access to the ad account; was the audience deleted, deliver to another",
 )
 REPLACING = RetryLater("audience_being_replaced")
 TOO_SMALL = Impossible(

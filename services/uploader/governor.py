@@ -7,8 +7,9 @@ calls made while blocked count and lengthen the block. So each account has
 - a *concurrency* that grows with every success and is halved by a throttle, as TCP does it;
 - a *pace* that closes in on the budget without touching it (`services.uploader.pacing`).
 
-Accounts are independent: one that waits costs the others nothing. What is said about the app counts for all of them. One
-account's chunks lie in one partition, so the process that holds this state is the only one of ours that calls for it.
+Accounts are independent: one that waits costs the others nothing. What is said about the app counts for all of them.
+One account's chunks lie in one partition, so the process that holds this state is the only one of ours that calls for
+it.
 
 The order of things for a call: `admit` until it gives a place, `begun` when the request leaves, `ended` when the answer
 is there or none will come, `heard` with the answer's usage, then `succeeded` or `throttled`. A place that is not needed
@@ -37,13 +38,17 @@ FIRST_CONCURRENCY = 1.0
 
 MOST_CONCURRENCY = 256.0
 
+SILENCE = 300.0
+"""Seconds without an answer after which one call goes first and alone: much may have changed, or the clock jumped."""
+
 LOOK_AGAIN = 0.05
 """Seconds until asking again when only an answer under way can tell more."""
 
 LOOK_AGAIN_SLOWLY = 5.0
 """The same when the budget would allow a call later, whatever the answer tells."""
 
-LEAST_WAIT = 0.001
+LEAST_WAIT = 0.05
+"""Seconds: half of what `BURST` saves up, so that nobody asks for every single token."""
 
 SWEEP = 60.0
 """Seconds between two looks for accounts that can be forgotten."""
@@ -121,21 +126,26 @@ class _Account:
     gentle_above: float = math.inf
     """Concurrency from which it grows by one per round of calls instead of one per call."""
 
+    may_grow: int = 0
+    """Successes that still count for growing: as many calls as were under way when all of it was made use of."""
+
     used_at: float = -math.inf
+    heard_at: float = -math.inf
 
     def full(self) -> bool:
         return self.pacer.in_flight >= int(self.concurrency)
 
     def grow(self) -> None:
         """A success. What is not made use of does not grow: it would say nothing."""
-        if self.pacer.in_flight + 1 >= self.concurrency / 2:
+        if self.may_grow:
+            self.may_grow -= 1
             step = 1.0 if self.concurrency < self.gentle_above else 1 / self.concurrency
             self.concurrency = min(self.concurrency + step, MOST_CONCURRENCY)
 
     def shrink(self) -> None:
         """A throttle: half of it was too much, and after the pause one call asks."""
         self.gentle_above = max(self.concurrency / 2, 1.0)
-        self.concurrency = 1.0
+        self.concurrency, self.may_grow = 1.0, 0
 
     def idle(self, now: float) -> bool:
         """Whether forgetting it changes nothing: no call, no pause, and its calls have left Meta's window."""
@@ -166,6 +176,8 @@ class Governor:
             return Wait(pause, Because.APP_PAUSED)
         if (pause := state.pause.left(now)) > 0:
             return Wait(pause, Because.ACCOUNT_PAUSED)
+        if now - state.heard_at > SILENCE and not state.pacer.in_flight:
+            state.concurrency = FIRST_CONCURRENCY
         if state.full():
             return Wait(LOOK_AGAIN, Because.CONCURRENCY)
         if (wait := state.pacer.wait(now)) > 0:
@@ -174,6 +186,8 @@ class Governor:
             return Wait(_bounded(wait, self._app), Because.APP_BUDGET)
         state.pacer.admitted()
         self._app.admitted()
+        if state.full():
+            state.may_grow = state.pacer.in_flight
         return Admitted(account)
 
     def begun(self, place: Admitted, now: float) -> None:
@@ -195,7 +209,7 @@ class Governor:
         if place.number is None or place.app_number is None:
             return
         state = self._of(place.account, now)
-        pacer = state.pacer
+        state.heard_at, pacer = now, state.pacer
         pacer.heard("business", usage.business_percent(place.account), place.number, now)
         window = min(max(usage.account_reset, SCORE_WINDOW[0]), SCORE_WINDOW[1]) if usage.account_reset else HOUR
         pacer.heard("account", usage.account_percent, place.number, now, window)
@@ -209,6 +223,7 @@ class Governor:
         state = self._of(place.account, now)
         if state.pause.left(now) > 0 or self._app_pause.left(now) > 0:
             return
+        state.heard_at = now
         state.pause.strikes = self._app_pause.strikes = 0
         state.pacer.succeeded()
         self._app.succeeded()

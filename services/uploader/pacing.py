@@ -41,13 +41,14 @@ SATURATED_SLOWEST, SATURATED_FASTEST = 60.0, 2.0
 """Seconds between two calls at 100 %, at first and after calls that succeeded all the same."""
 
 STEADY = 2 / 3
-"""Share of what the window gives back, evenly, that is spent at the target: so usage sinks below it again."""
+SETTLING = 60.0
+"""Share of what the window gives back, evenly, that is spent at the target, halved every so many seconds: so usage
+sinks below it again, or it turns out that the window gives nothing back."""
 
-FIRST_LOOK = 180.0
-MOST_LOOKS = 4
 UNKNOWN = 10.0
-"""Seconds until looking again beyond STRICT, doubled each time usage has not sunk, when more than so many percent were
-used by calls that are not in our memory (before a restart, or others'): nobody knows when the window gives them back."""
+FIRST_LOOK, LAST_LOOK = 180.0, 900.0
+"""Percent used by calls that are not in our memory (before a restart, or others'), above which nobody knows when the
+window gives them back: then a call looks, after so many seconds, each time after twice as many, to the last."""
 
 QUICK, LONG = 60.0, 300.0
 """Seconds for which calls and percent are compared: for a bound, and for a measurement. In a longer time the window
@@ -127,7 +128,7 @@ class Gauge:
     per_percent: float = 1.0
     measured: bool = False
     saturated_pause: float = SATURATED_SLOWEST
-    stuck: int = 0
+    full_since: float = math.inf
     anchor: _Anchor | None = None
 
     def heard(self, percent: float, call: int, now: float, history: History) -> None:
@@ -138,7 +139,10 @@ class Gauge:
         self._compare(percent, call, history.gone(now, self.window - UNSURE), now)
         if percent < 100:
             self.saturated_pause = SATURATED_SLOWEST
-        self.stuck = 0 if percent < STRICT else min(self.stuck + (percent >= self.percent), MOST_LOOKS)
+        if percent < TARGET:
+            self.full_since = math.inf
+        else:
+            self.full_since = min(self.full_since, now)
         self.percent, self.at_call, self.heard_at, self.elsewhere = percent, call, now, 0
 
     def not_heard(self) -> None:
@@ -204,10 +208,12 @@ class Gauge:
         others = min(max(self.percent - own, 1.0), 100.0)
         if self.percent >= 100 and not (self.measured and others < UNKNOWN):
             return 1 / self.saturated_pause
+        full = max(0.0, now - self.full_since)
         if used < STRICT:
-            return STEADY * others * self.per_percent / self.window
-        strict = max((LIMIT - used) * self.per_percent, 1.0) / self.window
-        return strict if others < UNKNOWN else max(strict, 2.0**-self.stuck / FIRST_LOOK)
+            known = STEADY * others * self.per_percent / self.window * math.pow(0.5, full / SETTLING)
+        else:
+            known = max((LIMIT - used) * self.per_percent, 1.0) / self.window
+        return known if others < UNKNOWN else max(known, 1 / min(max(full, FIRST_LOOK), LAST_LOOK))
 
 
 @dataclass
@@ -226,20 +232,23 @@ class Pacer:
     history: History = field(default_factory=History)
     gauges: dict[str, Gauge] = field(default_factory=dict)
     tokens: float = 1.0
+    paced: float = 0.0
     counted_at: float = -math.inf
 
     def wait(self, now: float) -> float:
         """Seconds until a call fits the budget; 0 when one does now. Infinite: not before an answer is heard."""
         pace = self._pace(now)
-        if math.isinf(self.counted_at):
-            self.counted_at = now
-        most = max(1.0, pace * BURST)
-        self.tokens = min(self.tokens + max(0.0, now - self.counted_at) * pace, most)
-        self.counted_at = now
-        if self.tokens >= 1:
-            return 0.0
         if not pace:
             return math.inf
+        most = max(1.0, pace * BURST)
+        if math.isinf(self.counted_at):
+            self.counted_at, self.tokens = now, most
+        if pace < self.paced:
+            self.tokens *= pace / self.paced  # what was saved up at a faster pace is not for a slower one
+        self.tokens = min(self.tokens + max(0.0, now - self.counted_at) * pace, most)
+        self.counted_at, self.paced = now, pace
+        if self.tokens >= 1:
+            return 0.0
         lacking = (1 - self.tokens) / pace
         changes = min((self.history.next_gone(now, gauge.window) for gauge in self.gauges.values()), default=math.inf)
         return min(lacking, max(changes, 1.0))
@@ -285,7 +294,7 @@ class Pacer:
         """A budget of these is spent. The first call after the pause is free: somebody has to ask."""
         for gauge in self.gauges.values():
             gauge.throttled()
-        self.tokens, self.counted_at = 1.0, now
+        self.tokens, self.counted_at, self.paced = 1.0, now, 0.0
 
     def _pace(self, now: float) -> float:
         paces = (

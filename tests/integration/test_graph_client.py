@@ -170,7 +170,7 @@ class TestBadAnswers:
         answer = await target.add_against(code=80003, subcode=2446079, headers={"Retry-After": "90"})
 
         assert isinstance(answer, Refusal)
-        assert Throttled(ThrottleScope.ACCOUNT, 90) == classify(answer)
+        assert Throttled(ThrottleScope.ACCOUNT, 90, stated=True) == classify(answer)
 
     @pytest.mark.parametrize(
         ("fault", "effect"),

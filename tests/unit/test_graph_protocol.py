@@ -29,7 +29,6 @@ from connector.graph.protocol import (
     users,
     users_reply,
 )
-from connector.graph.usage import Usage
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "graph"
 CREDENTIALS = Credentials("a-token", "a-proof")
