@@ -19,11 +19,11 @@ from connector.graph.protocol import (
     Garbled,
     GraphRequest,
     MemberOperation,
-    Meta,
     NoAnswer,
     Refusal,
     Session,
     Success,
+    other_version,
     session_id,
     users,
     users_reply,
@@ -226,7 +226,8 @@ class Uploads:
         if meta is not None:
             sending.fbtrace_id = meta.request_id or sending.fbtrace_id
             governor.heard(sending.place, meta.usage, self._clock())
-            self._check_version(meta)
+        if (other := other_version(answer, self._version)) is not None:
+            self._telemetry.emit(VersionWarning(other.asked, other.served, other.warning))
         if isinstance(answer, Success):
             governor.succeeded(sending.place, self._clock())
         self._telemetry.emit(
@@ -284,11 +285,6 @@ class Uploads:
                 return Again("unknown_answer", label, message, unknown=True)
             case _:
                 assert_never(verdict)
-
-    def _check_version(self, meta: Meta) -> None:
-        served = meta.served_version
-        if meta.version_warning or (served is not None and served != self._version):
-            self._telemetry.emit(VersionWarning(self._version, served or "", meta.version_warning))
 
     async def _in_worker(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work)

@@ -9,7 +9,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from connector.graph.client import MAX_ANSWER, GraphClient
+from connector.graph.client import GraphClient
 from connector.graph.protocol import (
     Answer,
     Credentials,
@@ -187,7 +187,7 @@ class TestBadAnswers:
 
     async def test_an_endless_answer_ends_at_the_limit(self, target: Target) -> None:
         """Nobody fills our memory."""
-        answer = await target.add_against(status=200, body="x" * (MAX_ANSWER + 1))
+        answer = await target.add_against(status=200, body="x" * (GraphSettings().max_answer + 1))
 
         assert isinstance(answer, NoAnswer)
         assert "larger" in answer.why
