@@ -87,9 +87,10 @@ class Admitted:
 
 @dataclass
 class _Pause:
-    """Until when, and how many throttles in a row led there."""
+    """Until when, how many throttles in a row led there, and until when the last of them does."""
 
     until: float = -math.inf
+    struck_until: float = -math.inf
     strikes: int = 0
 
     def left(self, now: float) -> float:
@@ -105,10 +106,11 @@ class _Pause:
 
         The calls that were in flight together are refused together: that is one throttle, not sixteen.
         """
-        news = self.left(now) == 0
+        news = not now < self.struck_until <= now + MAX_PAUSE
         self.strikes += news
         seconds = min(_stated_or_doubled(verdict, self.strikes) * (1 + SPREAD * chance), MAX_PAUSE)
         self.extend(seconds, now)
+        self.struck_until = self.until
         return seconds, news
 
 

@@ -128,6 +128,16 @@ class TestPauses:
 
         assert {60} == {governor.throttled(place, guess, 0, 0) for _ in range(16)}
 
+    def test_a_throttle_is_one_also_when_its_headers_said_so_first(self) -> None:
+        """The answer's headers are heard before its verdict: concurrency shrinks all the same, and one call asks."""
+        governor, told = Governor(), Usage(account_percent=100, retry_after=5)
+        place = called(governor, said=told)
+
+        governor.throttled(place, Throttled(ThrottleScope.ACCOUNT, 5, stated=True), 0, 0)
+
+        admitted(governor, now=5)
+        assert isinstance(governor.admit(A, 5), Wait)
+
     def test_a_success_during_a_pause_says_nothing(self) -> None:
         """It left before the throttle came."""
         governor, guess = Governor(), Throttled(ThrottleScope.ACCOUNT, 60.0)
