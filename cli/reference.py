@@ -7,11 +7,13 @@ import importlib
 import inspect
 from collections.abc import Iterable, Iterator
 from types import ModuleType
-from typing import Any, get_args, get_origin
+from typing import Any, assert_never, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic_settings import BaseSettings
 
+from connector.graph import verdicts
+from connector.graph.verdicts import Trouble
 from connector.kafka.topics import ALL as TOPICS
 from connector.kafka.topics import DAY_MS, Topic
 from connector.telemetry import Fact
@@ -32,6 +34,7 @@ def pages() -> dict[str, str]:
         "topics.md": HEAD + topics(TOPICS),
         "settings.md": HEAD + settings(_settings()),
         "facts-and-metrics.md": HEAD + facts(_facts()),
+        "verdicts.md": HEAD + verdicts_page(verdicts.TABLE),
     }
 
 
@@ -120,6 +123,60 @@ def facts(kinds: dict[str, list[type[Fact]]]) -> str:
 def _metric(name: str, kind: str, labels: tuple[str, ...]) -> str:
     shown = f"{{{','.join(labels)}}}" if labels else ""
     return f"`{name}{shown}` {kind}"
+
+
+Key = tuple[int, int | None]
+
+
+def verdicts_page(rows: dict[Key, Trouble]) -> str:
+    """The page on what Meta's codes are taken for."""
+    shown = ((_label(key), *_verdict(found), _note(key)) for key, found in sorted(rows.items(), key=_by_code))
+    return (
+        "# Verdicts\n\nWhat an error of Meta's is taken for, by code and subcode; a subcode that is not listed is "
+        "taken as its code alone. Codes 200 to 299 that are not listed are missing permissions. `is_transient: true` "
+        "turns `Impossible` (but a final one) and `Unknown` into `RetryLater`. A code that is not here is `Unknown`: "
+        "one slow retry, then a dead letter and an alarm. The text of an error decides nothing, its HTTP status only "
+        "when there is no error envelope: 413 is `Split`, 429 `Throttled`, 408, 5xx and an unreadable 200 "
+        "`RetryLater`, the rest `Unknown`; no answer at all is `RetryLater`.\n\nPauses are those Meta states; the "
+        "seconds here are for when it states none, and grow with every throttle that follows.\n\n"
+        + table(("code", "verdict", "which", "what to do", "why"), shown)
+    )
+
+
+def _by_code(row: tuple[Key, Trouble]) -> tuple[int, int]:
+    (code, subcode), _ = row
+    return code, subcode or 0
+
+
+def _label(key: Key) -> str:
+    code, subcode = key
+    return f"{code}" if subcode is None else f"{code}/{subcode}"
+
+
+def _note(key: Key) -> str:
+    remedy = verdicts.REMEDIES.get(key)
+    why = verdicts.WHY.get(key, "")
+    return f"{why}{'; ' if why and remedy else ''}{f'remedy of a replacement: `{remedy}`' if remedy else ''}"
+
+
+def _verdict(found: Trouble) -> tuple[str, str, str]:
+    match found:
+        case verdicts.RetryLater(reason, None):
+            return "RetryLater", reason, "try again"
+        case verdicts.RetryLater(reason, halve_after):
+            return "RetryLater", reason, f"try again; halve after {halve_after} attempts"
+        case verdicts.Throttled(scope, seconds):
+            return "Throttled", f"scope {scope}", f"pause {seconds:.0f} s"
+        case verdicts.WaitForPerson(cause, scope, advice):
+            return "WaitForPerson", f"{cause}, scope {scope}", advice
+        case verdicts.Split(reason):
+            return "Split", reason, "halve the batch"
+        case verdicts.Impossible(reason, advice, final):
+            return "Impossible", f"{reason}{', final' if final else ''}", advice
+        case verdicts.Unknown(label):
+            return "Unknown", label, "one slow retry"
+        case _:
+            assert_never(found)
 
 
 def _settings() -> dict[str, type[BaseSettings]]:

@@ -92,22 +92,28 @@ class GraphRequest:
 
 @dataclass(frozen=True)
 class RawAnswer:
-    """An HTTP answer as it came: header names in lower case."""
+    """An HTTP answer as it came: header names in lower case. Neither headers nor body are shown: they may quote us."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What came with an answer: usage, the version that really served it, and the ids Meta's support asks for."""
+    """What came with an answer: usage, the version that really served it, and the ids Meta's support asks for.
+
+    `request_id` is also the `fbtrace_id` of an error (observed in recorded traffic); `trace_id` is a shorter one.
+    """
 
     status: int
     usage: Usage
     served_version: str | None = None
     version_warning: str | None = None
     request_id: str | None = None
+    trace_id: str | None = None
+    revision: str | None = None
+    debug: str | None = None
 
 
 @dataclass(frozen=True)
@@ -266,14 +272,18 @@ def decipher(raw: RawAnswer, credentials: Credentials | None = None) -> Success 
     The body decides, not the status: an error envelope in a 200 is a refusal, HTML in a 200 is no success. With the
     *credentials* of the call, they are hidden wherever Meta quotes them, whatever tokens may look like by then.
     """
+    quoted = (credentials.token, credentials.proof) if credentials else ()
     meta = Meta(
         status=raw.status,
         usage=usage(raw.headers),
         served_version=short(raw.headers.get("facebook-api-version")),
-        version_warning=redacted(raw.headers["x-ad-api-version-warning"])
+        version_warning=redacted(raw.headers["x-ad-api-version-warning"], *quoted)
         if "x-ad-api-version-warning" in raw.headers
         else None,
         request_id=short(raw.headers.get("x-fb-request-id")),
+        trace_id=short(raw.headers.get("x-fb-trace-id")),
+        revision=short(raw.headers.get("x-fb-rev")),
+        debug=short(raw.headers.get("x-fb-debug")),
     )
     if not raw.body.strip():
         return Garbled("empty body", meta)
@@ -287,12 +297,36 @@ def decipher(raw: RawAnswer, credentials: Credentials | None = None) -> Success 
     if not isinstance(document, dict):
         return Garbled(f"a JSON {type(document).__name__} instead of an object", meta)
     if "error" in document:
-        quoted = (credentials.token, credentials.proof) if credentials else ()
         error = read_error(document["error"], raw.headers, *quoted)
         return Garbled("an error that is no envelope", meta) if error is None else Refusal(error, meta)
     if not 200 <= raw.status < 300:
         return Garbled(f"status {raw.status} without an error envelope", meta)
     return Success(document, meta)
+
+
+VERSION_ENDED = 2635
+"""Code of the refusal of a call in a version that has ended (Marketing API: versioning)."""
+
+
+@dataclass(frozen=True)
+class OtherVersion:
+    """Meta served another version than asked for, or none any more, or warns that it will."""
+
+    asked: str
+    served: str
+    warning: str | None
+
+
+def other_version(answer: Answer, asked: str) -> OtherVersion | None:
+    """What *answer* says about the version that was *asked* for; None when all is well, or nothing is said."""
+    if isinstance(answer, NoAnswer):
+        return None
+    meta = answer.meta
+    ended = isinstance(answer, Refusal) and answer.error.code == VERSION_ENDED
+    warning = meta.version_warning or (f"code {VERSION_ENDED}: this version has ended" if ended else None)
+    if warning is None and meta.served_version in {None, asked}:
+        return None
+    return OtherVersion(asked, meta.served_version or "", warning)
 
 
 @dataclass(frozen=True)

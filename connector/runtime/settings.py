@@ -95,12 +95,18 @@ class IdentitySettings(Section):
 
 
 class GraphSettings(Section):
-    """Which Graph API is spoken to, and in which version."""
+    """Which Graph API is spoken to, in which version, and for how long.
+
+    Deadlines in seconds: to be connected, to get a request out, between two pieces of the answer, and for all of it.
+    """
 
     url: str = "https://graph.facebook.com"
     version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v26.0"
     connect_timeout: Seconds = 10.0
+    send_timeout: Seconds = 60.0
+    answer_timeout: Seconds = 90.0
     total_timeout: Seconds = 120.0
+    max_answer: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
 
 
 class ServiceSettings(BaseSettings):

@@ -1,4 +1,4 @@
-"""What waits for a person: a breaker for each token, ad account or audience that Meta will not serve. Pure.
+"""What waits for a person: a breaker for each token, account, audience, or our app, that Meta will not serve. Pure.
 
 The first refusal opens it; from then on the chunks that need it wait without a call. Somebody lets it go on (auth says
 that the customer connected again, or a chunk comes that was released after it had opened): then one call is made, the
@@ -119,5 +119,7 @@ def scope_name(scope: WaitScope, chunk: ChunkReady) -> str:
             return f"account:{chunk.ad_account_id}"
         case WaitScope.AUDIENCE:
             return f"audience:{chunk.audience_id}"
+        case WaitScope.APP:
+            return "app:meta"
         case _:
             assert_never(scope)

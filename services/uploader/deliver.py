@@ -26,7 +26,7 @@ from services.uploader.delaying import Delays
 from services.uploader.doors import Doors
 from services.uploader.endings import Again, Arrived, Attempt, Ending, Lost, NeedsPerson, Paused, Postponed, StartAgain
 from services.uploader.facts import ChunkRetried
-from services.uploader.governor import Governor
+from services.uploader.governor import Admitted, Governor, Wait
 from services.uploader.leases import Leases
 from services.uploader.line import Line
 from services.uploader.patience import THROTTLED, Patience, kind_of
@@ -141,7 +141,7 @@ class Deliverer:
             return entry
         result: Attempt | Postponed | None = None
         try:
-            result = await self._admitted(chunk, patience) or await self._attempt(chunk, patience.attempt, done)
+            result = await self._governed(chunk, patience, done)
         finally:
             self._doors.leave(entry, result)
         if isinstance(result, NeedsPerson):
@@ -149,17 +149,29 @@ class Deliverer:
             return replace(result, since=entry.began)
         return result
 
-    async def _admitted(self, chunk: ChunkReady, patience: Patience) -> Postponed | None:
+    async def _governed(
+        self, chunk: ChunkReady, patience: Patience, done: dict[int, Reconciled]
+    ) -> Attempt | Postponed:
+        """One attempt, in a place that the account's governor gives."""
+        place = await self._admitted(chunk, patience)
+        if isinstance(place, Postponed):
+            return place
+        try:
+            return await self._attempt(chunk, patience.attempt, done, place)
+        finally:
+            self._governor.ended(place, self._clock())
+
+    async def _admitted(self, chunk: ChunkReady, patience: Patience) -> Admitted | Postponed:
         """Waits until the chunk's account may be called, holding nothing but a seat in the account's waiting room."""
         account = chunk.ad_account_id
-        while (seconds := self._governor.admit(account, self._clock())) > 0:
+        while isinstance(answer := self._governor.admit(account, self._clock()), Wait):
             pause_for = self._governor.paused(account, self._clock())
             decision = for_pause(self._policy, pause_for, self._now(), room=self._room.has_room(account))
             if pause_for > 0 and isinstance(decision, ToTier):
                 return _postponed(decision, patience, THROTTLED, THROTTLED, f"not to be called for {pause_for:.0f} s")
             with self._room.seat(account):
-                await pause(self._stop, seconds)
-        return None
+                await pause(self._stop, answer.seconds)
+        return answer
 
     async def _waited(self, chunk: ChunkReady, failed: Again, patience: Patience) -> Lost | Postponed | None:
         """Waits before the next attempt if that is soon; where the chunk goes if not."""
@@ -176,7 +188,7 @@ class Deliverer:
             case _:
                 assert_never(decision)
 
-    async def _attempt(self, chunk: ChunkReady, attempt: int, done: dict[int, Reconciled]) -> Attempt:
+    async def _attempt(self, chunk: ChunkReady, attempt: int, done: dict[int, Reconciled], place: Admitted) -> Attempt:
         """One attempt. A desk is taken only once the account may be called: who waits holds nobody up."""
         async with self._desk() as leave:
             await unless_stopping(self._stop)
@@ -196,6 +208,7 @@ class Deliverer:
                     prepared,
                     credentials,
                     attempt=attempt,
+                    place=place,
                     done=done,
                     again=lambda: self._reader.prepared(chunk),
                     sent=leave,

@@ -19,11 +19,11 @@ from connector.graph.protocol import (
     Garbled,
     GraphRequest,
     MemberOperation,
-    Meta,
     NoAnswer,
     Refusal,
     Session,
     Success,
+    other_version,
     users,
     users_reply,
 )
@@ -41,7 +41,7 @@ from schemas.events import ChunkReady, Operation
 from services.uploader.breakers import scope_name
 from services.uploader.endings import Again, Arrived, Attempt, Failed, Lost, NeedsPerson, Paused, StartAgain
 from services.uploader.facts import CallMade, ThrottleHeard, UnknownAnswer, VersionWarning
-from services.uploader.governor import Governor
+from services.uploader.governor import Admitted, Governor, Wait
 from services.uploader.halving import Halving, most_calls
 from services.uploader.reconciling import Mismatch, Reconciled, SessionSoFar, account, reconcile, refused_row
 from services.uploader.searching import Allowance, Search
@@ -92,6 +92,7 @@ class _Sending:
     again: PrepareAgain
     sent: Callable[[], None]
     most_calls: int
+    place: Admitted
     calls: int = 0
     fbtrace_id: str | None = None
     parts: list[Reconciled] = field(default_factory=list)
@@ -136,12 +137,14 @@ class Uploads:
         credentials: Credentials,
         *,
         attempt: int,
+        place: Admitted,
         done: dict[int, Reconciled],
         again: PrepareAgain,
         sent: Callable[[], None],
     ) -> Attempt:
         """Sends all rows of *prepared*; a chunk without a usable record makes no call.
 
+        *place* admits the first call; further ones are admitted one by one, and ended here.
         The bodies are let go of as they are sent; *sent* is called when the last one is written. The rare batch that
         is refused as a whole, and has to be divided, is prepared *again*. *done* are the batches of earlier attempts
         that arrived, by their index; it is added to.
@@ -155,7 +158,7 @@ class Uploads:
                 return Lost("replace_begins_empty", "replace", "the replacement's first part has no usable record")
             sessions = ReplaceSession(chunk, chunk.replace, attempt)
         cap = len(prepared.batches) - 1 + most_calls(prepared.rows)
-        sending = _Sending(chunk, operation, credentials, attempt, done, sessions, again, sent, cap)
+        sending = _Sending(chunk, operation, credentials, attempt, done, sessions, again, sent, cap, place)
         failed = await self._send_all(sending, prepared.batches)
         if isinstance(failed, NeedsPerson | Lost | StartAgain):
             return replace(failed, calls=sending.calls, fbtrace_id=sending.fbtrace_id)
@@ -262,7 +265,7 @@ class Uploads:
         while True:
             if sending.calls >= sending.most_calls:
                 return Lost("split_exhausted", "split", f"refused however it is halved, in {sending.calls} calls")
-            if sending.calls and (paused := await self._governed(sending.chunk)):
+            if sending.place.over and (paused := await self._governed(sending)):
                 return paused
             sending.calls += 1
             answer = await self._call(sending, batch, body, session, last_body=last_body)
@@ -280,30 +283,39 @@ class Uploads:
             case _:
                 assert_never(answer)
 
-    async def _governed(self, chunk: ChunkReady) -> Paused | None:
-        """Waits for the account's pace before a further call of the chunk, but not for long: its desk is taken."""
-        while (seconds := self._governor.admit(chunk.ad_account_id, self._clock())) > 0:
-            if seconds > LONGEST_PACE:
-                return Paused(seconds)
-            await asyncio.sleep(seconds)
+    async def _governed(self, sending: _Sending) -> Paused | None:
+        """Waits until a further call of the chunk may be made, but not for long: its desk is taken."""
+        account = sending.chunk.ad_account_id
+        while isinstance(answer := self._governor.admit(account, self._clock()), Wait):
+            if answer.seconds > LONGEST_PACE:
+                return Paused(answer.seconds)
+            await asyncio.sleep(answer.seconds)
+        sending.place = answer
         return None
 
     async def _call(
         self, sending: _Sending, batch: Batch, body: Callable[[], bytes], session: Session, *, last_body: bool
     ) -> Answer:
-        chunk = sending.chunk
-        # The payload is nobody's but the request's, which lets go of it when it is sent.
-        request = users(chunk.audience_id, sending.operation, await self._in_worker(body), session, batch.rows)
-        if last_body:
-            request = replace(request, sent=sending.sent)
-        self._searches.called()
-        started = self._clock()
-        answer = await self._graph.send(request, sending.credentials)
+        chunk, governor = sending.chunk, self._governor
+        try:
+            # The payload is nobody's but the request's, which lets go of it when it is sent.
+            request = users(chunk.audience_id, sending.operation, await self._in_worker(body), session, batch.rows)
+            if last_body:
+                request = replace(request, sent=sending.sent)
+            self._searches.called()
+            started = self._clock()
+            governor.begun(sending.place, started)
+            answer = await self._graph.send(request, sending.credentials)
+        finally:
+            governor.ended(sending.place, self._clock())
         meta = None if isinstance(answer, NoAnswer) else answer.meta
         if meta is not None:
             sending.fbtrace_id = meta.request_id or sending.fbtrace_id
-            self._governor.heard(chunk.ad_account_id, meta.usage, self._clock())
-            self._check_version(meta)
+            governor.heard(sending.place, meta.usage, self._clock())
+        if (other := other_version(answer, self._version)) is not None:
+            self._telemetry.emit(VersionWarning(other.asked, other.served, other.warning))
+        if isinstance(answer, Success):
+            governor.succeeded(sending.place, self._clock())
         self._telemetry.emit(
             CallMade(
                 chunk=chunk.chunk_id,
@@ -340,33 +352,28 @@ class Uploads:
     def _refused(self, sending: _Sending, answer: Refusal | Garbled | NoAnswer) -> _Refused | Failed:
         """What the verdict on *answer* means for the chunk: the effects of the verdicts, one each."""
         chunk, code, message = sending.chunk, *described(answer)
-        verdict = classify(answer)
+        verdict = classify(answer, chunk.ad_account_id)
         match verdict:
             case RetryLater(reason, halve_after):
-                asked = 0.0 if isinstance(answer, NoAnswer) else answer.meta.usage.regain_seconds
+                asked = 0.0 if isinstance(answer, NoAnswer) else answer.meta.usage.stated_wait(chunk.ad_account_id)
                 again = Again(reason, code, message, not_before=asked)
                 halve = halve_after is not None and sending.attempt > halve_after
                 return _Refused(unsure=again) if halve else again
             case Throttled():
-                seconds = self._governor.throttled(chunk.ad_account_id, verdict, self._clock(), self._chance())
+                seconds = self._governor.throttled(sending.place, verdict, self._clock(), self._chance())
                 self._telemetry.emit(ThrottleHeard(verdict.scope.value, chunk.ad_account_id, round(seconds, 1)))
                 return Paused(seconds)
             case WaitForPerson(cause, scope, advice):
                 return NeedsPerson(cause, scope_name(scope, chunk), advice)
             case Split():
                 return _Refused()
-            case Impossible(reason, advice):
+            case Impossible(reason, advice, _):
                 return Lost(reason, code, f"{message}. {advice}")
             case Unknown(label):
                 self._telemetry.emit(UnknownAnswer(chunk.chunk_id, label))
                 return Again("unknown_answer", label, message, unknown=True)
             case _:
                 assert_never(verdict)
-
-    def _check_version(self, meta: Meta) -> None:
-        served = meta.served_version
-        if meta.version_warning or (served is not None and served != self._version):
-            self._telemetry.emit(VersionWarning(self._version, served or "", meta.version_warning))
 
     async def _in_worker(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work)
