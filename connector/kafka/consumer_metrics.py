@@ -6,7 +6,7 @@ offset. What is told per partition goes when the partition does: a gauge that no
 
 import time
 from collections.abc import Callable
-from typing import assert_never
+from typing import Literal, assert_never
 
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -37,25 +37,37 @@ from connector.kafka.consumer_facts import (
     Stuck,
 )
 from connector.kafka.consumer_logging import log_fact
+from connector.telemetry import Measure
+from connector.telemetry.facts import SECONDS
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+Kind = Literal["counter", "gauge", "histogram"]
 AGES = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 21_600.0, 86_400.0)
 GROUP = ("group",)
 PLACE = ("group", "topic", "partition")
 
 
 class ConsumerMetrics:
-    """The metrics of all consumers of a process; each is observed through an observer of its group."""
+    """The metrics of all consumers of a process; each is observed through an observer of its group.
+
+    `catalogue` lists them for the reference.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, about: str, *labels: str) -> Counter:
-            return Counter(f"fbc_kafka_{name}", about, (*GROUP, *labels), registry=registry)
+        self.catalogue: list[Measure] = []
+
+        def named(name: str, about: str, labels: tuple[str, ...], kind: Kind) -> str:
+            self.catalogue.append(Measure(f"fbc_kafka_{name}", about, labels, kind=kind))
+            return f"fbc_kafka_{name}"
+
+        def counter(name: str, about: str, *more: str) -> Counter:
+            labels = (*GROUP, *more)
+            return Counter(named(name, about, labels, "counter"), about, labels, registry=registry)
 
         def gauge(name: str, about: str, labels: tuple[str, ...] = GROUP) -> Gauge:
-            return Gauge(f"fbc_kafka_{name}", about, labels, registry=registry)
+            return Gauge(named(name, about, labels, "gauge"), about, labels, registry=registry)
 
         def histogram(name: str, about: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
-            return Histogram(f"fbc_kafka_{name}", about, GROUP, registry=registry, buckets=buckets)
+            return Histogram(named(name, about, GROUP, "histogram"), about, GROUP, registry=registry, buckets=buckets)
 
         self.consumed = counter("records_consumed_total", "records delivered to this process")
         self.completed = counter("records_completed_total", "records finished, by how", "outcome")
