@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from bench.measuring import Figure
 
-BENCHMARKS = ("request_body", "customers_body", "two_workers")
+BENCHMARKS = ("request_body", "customers_body", "two_workers", "consumer")
 """Modules of this package with a `measure()`."""
 
 
