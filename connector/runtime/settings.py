@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connector.files.limits import DEFAULT_LIMITS, Limits
@@ -62,7 +62,11 @@ class HttpSettings(Section):
 
 
 class KafkaSettings(Section):
-    """The broker and the names of things on it."""
+    """The broker and the names of things on it.
+
+    `group_instance_id` (a pod's stable name) makes this process a static member of its groups: it may restart within
+    `session_timeout` without a rebalance, and keeps its partitions for so long when it does not come back.
+    """
 
     bootstrap: str
     topic_prefix: str = "fbc."
@@ -76,6 +80,7 @@ class KafkaSettings(Section):
     session_timeout: Seconds = 45.0
     drain_deadline: Seconds = 25.0
     compression: Literal["none", "lz4", "zstd"] = "lz4"
+    group_instance_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
 
 
 class DatabaseSettings(Section):

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from connector.database import engine as database
 from connector.kafka.consumer import ConcurrentConsumer, Record
+from connector.kafka.consumer_metrics import ConsumerMetrics
 from connector.kafka.producer import EventProducer
 from connector.kafka.topics import DELIVERIES, PROFILES
 from connector.objects.stores import open_stores
@@ -109,6 +110,7 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
         )
 
         prefix = settings.kafka.topic_prefix
+        metrics = ConsumerMetrics(telemetry.registry)
         deliveries = ConcurrentConsumer(
             settings.kafka,
             topics=[DELIVERIES.full_name(prefix)],
@@ -118,6 +120,7 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
             lane_concurrency=1,
             concurrency=settings.planning.in_flight,
             on_defect=intake.bury_defect,
+            observer=metrics.observer(DELIVERIES_GROUP),
         )
         profiles = ConcurrentConsumer(
             settings.kafka,
@@ -128,6 +131,7 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
             lane_concurrency=1,
             concurrency=PROFILES_IN_FLIGHT,
             on_defect=profile_intake.bury_defect,
+            observer=metrics.observer(PROFILES_GROUP),
         )
 
         app = application(_health(engine, deliveries, profiles), telemetry.registry)

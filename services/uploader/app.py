@@ -11,8 +11,11 @@ import aiohttp
 from connector.graph.client import GraphClient
 from connector.kafka.broadcast import Broadcast
 from connector.kafka.consumer import ConcurrentConsumer
+from connector.kafka.consumer_config import Tuning
+from connector.kafka.consumer_metrics import ConsumerMetrics
 from connector.kafka.producer import EventProducer
 from connector.kafka.record import Record
+from connector.kafka.stuck import StuckRules
 from connector.kafka.topics import CHUNKS, PROFILES
 from connector.objects.stores import open_stores
 from connector.runtime.identity import ServiceSigner
@@ -61,7 +64,7 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         governor = Governor()
         patient = PatientProducer(producer, telemetry, chance)
         prefix = settings.kafka.topic_prefix
-        line = Line(Fuse(settings.fuse.bounds()), telemetry, stop)
+        line = Line(Fuse(settings.fuse.bounds()), telemetry)
         settler = Settler(patient, DeadLetters(patient, prefix, line), line, prefix, telemetry)
         uploads = Uploads(
             graph=graph,
@@ -71,6 +74,7 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             version=settings.graph.version,
             chance=chance,
         )
+        delays = Delays(patient, prefix, telemetry)
         doors = Doors(Breakers(), telemetry, stop)
         leases = Leases(session, settings.auth.url, ServiceSigner.from_settings(settings.identity), telemetry)
         deliverer = Deliverer(
@@ -80,14 +84,16 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             uploads=uploads,
             governor=governor,
             settler=settler,
-            line=line,
-            delays=Delays(patient, prefix, telemetry),
+            delays=delays,
             telemetry=telemetry,
             bounds=settings.upload,
             retry=settings.retry,
             stop=stop,
             chance=chance,
         )
+        metrics = ConsumerMetrics(telemetry.registry)
+        # A chunk is ten thousand people: what it has done is committed at once, so that a crash repeats little.
+        tuning = Tuning(commit_after=1, stuck=StuckRules(head_age=settings.upload.stuck_after))
         chunks = ConcurrentConsumer(
             settings.kafka,
             topics=[CHUNKS.full_name(prefix)],
@@ -97,16 +103,25 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             lane_concurrency=settings.upload.lane_concurrency,
             concurrency=settings.upload.concurrency * HANDLED_PER_CALL,
             on_defect=settler.defect,
+            on_stuck=deliverer.put_aside,
+            observer=metrics.observer(GROUP),
+            tuning=tuning,
         )
         tiers = tier_consumers(
             settings.kafka,
+            {tier.name: tier for tier in settings.retry.policy().tiers},
             group=GROUP,
             handler=deliverer.handle,
             on_defect=settler.defect,
+            on_stuck=deliverer.put_aside,
+            put_back=delays.put_back,
             lane_of=lane,
-            stop=stop,
             concurrency=settings.retry.concurrency,
+            tuning=tuning,
+            observer=metrics.observer,
         )
+        for consumer in (chunks, *tiers.values()):
+            line.holds(consumer.hold)
         profiles = Broadcast(
             settings.kafka, PROFILES.full_name(prefix), f"{NAME}-profiles", ProfileNews(doors, leases).handle
         )

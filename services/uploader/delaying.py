@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from connector.kafka.headers import Failure, failure_headers
-from connector.kafka.record import Record
+from connector.kafka.record import PutAside, Record
 from connector.kafka.topics import CHUNK_RETRIES
 from connector.telemetry import Telemetry
 from connector.telemetry.logs import redact_text
@@ -30,6 +30,14 @@ class Delays:
         }
         self._telemetry = telemetry
         self._now_ms = now_ms
+
+    def put_back(self, tier: str) -> PutAside:
+        """Writes a record to the end of *tier* once more, as it is: it is due later than the tier waits."""
+
+        async def put(record: Record) -> None:
+            await self._producer.send(self._topics[tier], record.key, record.value, record.headers)
+
+        return put
 
     async def postpone(self, record: Record, chunk: ChunkReady, ending: Postponed) -> None:
         """Returns when Kafka has acknowledged it: only then is the record done with where it was read."""

@@ -28,7 +28,6 @@ from services.uploader.endings import Again, Arrived, Attempt, Ending, Lost, Nee
 from services.uploader.facts import ChunkRetried
 from services.uploader.governor import Admitted, Governor, Wait
 from services.uploader.leases import Leases
-from services.uploader.line import Line
 from services.uploader.patience import THROTTLED, Patience, kind_of
 from services.uploader.reading import ChunkReader
 from services.uploader.reconciling import Reconciled
@@ -56,7 +55,6 @@ class Deliverer:
         uploads: Uploads,
         governor: Governor,
         settler: Settler,
-        line: Line,
         delays: Delays,
         telemetry: Telemetry,
         bounds: UploadSettings,
@@ -72,7 +70,6 @@ class Deliverer:
         self._uploads = uploads
         self._governor = governor
         self._settler = settler
-        self._line = line
         self._delays = delays
         self._telemetry = telemetry
         self._desks = asyncio.Semaphore(min(bounds.concurrency, bounds.bodies) + bounds.workers)
@@ -90,7 +87,6 @@ class Deliverer:
         Raises:
             CancelledError: The process is to stop first; the record will be read again.
         """
-        await self._line.begin()
         started = self._clock()
         try:
             chunk = decode(CHUNK_READY, ChunkReady, record.value, record.headers)
@@ -110,6 +106,27 @@ class Deliverer:
                 await self._settler.lost(record, chunk, ending, patience.attempt)
             case Postponed():
                 await self._delays.postpone(record, chunk, ending)
+            case _:
+                assert_never(ending)
+
+    async def put_aside(self, record: Record) -> None:
+        """Sends a record that held up its partition to the first tier: it was begun, and nobody knows why it hangs."""
+        try:
+            chunk = decode(CHUNK_READY, ChunkReady, record.value, record.headers)
+        except PoisonEvent as error:
+            await self._settler.poison(record, error)
+            return
+        patience = Patience(self._policy, past(record.headers))
+        # Longer than any wait in memory: whatever hung here, it is not to hang here again.
+        hung = Again("stuck", "stuck", "it did not end and held up its partition", not_before=self._policy.memory + 1.0)
+        ending = await self._waited(chunk, hung, patience)
+        match ending:
+            case Lost():
+                await self._settler.lost(record, chunk, ending, patience.attempt)
+            case Postponed():
+                await self._delays.postpone(record, chunk, ending)
+            case None:
+                raise RuntimeError("a wait that is longer than those in memory is not one of them")
             case _:
                 assert_never(ending)
 

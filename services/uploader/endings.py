@@ -1,6 +1,7 @@
 """How an attempt to deliver a chunk can end: a closed set, each with the calls to Meta it took. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from schemas.events import ChunkCounts, Reject
@@ -8,13 +9,17 @@ from schemas.events import ChunkCounts, Reject
 
 @dataclass(frozen=True)
 class Arrived:
-    """Every record is accounted for: accepted, invalid for Meta, or rejected by us."""
+    """Every record is accounted for: accepted, invalid for Meta, or rejected by us.
+
+    `cell_rejects` counts the values that were left out, as `<key>:<reason>`.
+    """
 
     counts: ChunkCounts
     reject_reasons: dict[str, int]
     rejects: tuple[Reject, ...]
     calls: int
     fbtrace_id: str | None = None
+    cell_rejects: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,36 +5,32 @@ the same. What is in hand ends as it ends. After the cause is mended the process
 restart`, `fbc dev restart uploader-1`): the fuse is new, and the line goes on where it stopped.
 """
 
-import asyncio
+from collections.abc import Callable
 
-from connector.kafka.record import leave_unfinished
 from connector.telemetry import Telemetry
 from services.uploader.facts import LineStopped
 from services.uploader.fuse import Fuse
 
+Hold = Callable[[str], None]
+"""Makes a consumer begin nothing new; the text says why."""
+
 
 class Line:
-    """Counts how chunks end, and begins none any more when the fuse has blown."""
+    """Counts how chunks end, and holds the consumers when the fuse blows."""
 
-    def __init__(self, fuse: Fuse, telemetry: Telemetry, stop: asyncio.Event) -> None:
+    def __init__(self, fuse: Fuse, telemetry: Telemetry) -> None:
         self._fuse = fuse
         self._telemetry = telemetry
-        self._stop = stop
+        self._holds: list[Hold] = []
 
     @property
     def running(self) -> bool:
         """Whether it has not been stopped: what readiness looks at."""
         return self._fuse.blown is None
 
-    async def begin(self) -> None:
-        """Returns at once while the line runs. Stopped, it holds on to the record until the process ends.
-
-        Raises:
-            CancelledError: The process is to stop; the record will be read again.
-        """
-        if not self.running:
-            await self._stop.wait()
-            await leave_unfinished()
+    def holds(self, hold: Hold) -> None:
+        """Adds a consumer to what is held when the line stops."""
+        self._holds.append(hold)
 
     def arrived(self) -> None:
         """A chunk was delivered."""
@@ -43,4 +39,7 @@ class Line:
     def died(self) -> None:
         """A record was given up."""
         if self._fuse.died():
-            self._telemetry.emit(LineStopped(self._fuse.blown or ""))
+            why = self._fuse.blown or ""
+            self._telemetry.emit(LineStopped(why))
+            for hold in self._holds:
+                hold(why)

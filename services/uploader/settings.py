@@ -31,6 +31,7 @@ class UploadSettings(Section):
     """Bounds of the work: `concurrency` calls in flight in all, `workers` threads that normalise and hash.
 
     Of the calls in flight `bodies` may still be being sent, 6 to 15 MB each; the others wait for their answer.
+    A chunk that takes longer than `stuck_after` is put into a delay tier, as its partition waits for it.
     `removal_rows` go into one call that removes: Meta breaks off larger ones (python SDK issues 279 and 367).
     """
 
@@ -38,6 +39,7 @@ class UploadSettings(Section):
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     lane_concurrency: Annotated[int, Field(ge=1, le=1_024)] = 16
     bodies: Annotated[int, Field(ge=1, le=1_024)] = 8
+    stuck_after: Seconds = 900.0
     removal_rows: Annotated[int, Field(ge=1, le=MAX_CHUNK_RECORDS)] = 1_000
 
 

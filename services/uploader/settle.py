@@ -50,7 +50,11 @@ class Settler:
         """Every record is accounted for."""
         counts = ending.counts
         settled = self._settled(chunk, ending, Delivered(), counts, attempts)
-        reasons = {"reject_reasons": ending.reject_reasons, "rejects": ending.rejects}
+        reasons = {
+            "reject_reasons": ending.reject_reasons,
+            "rejects": ending.rejects,
+            "cell_rejects": dict(ending.cell_rejects),
+        }
         await self._publish(record, settled.model_copy(update=reasons))
         self._line.arrived()
         self._telemetry.emit(

@@ -165,7 +165,8 @@ class Uploads:
         if failed is not None:
             return replace(failed, calls=sending.calls)
         counts, reasons, rejects = account(prepared, sending.parts)
-        return Arrived(counts, reasons, rejects, sending.calls, sending.fbtrace_id)
+        cells = {f"{key}:{reason}": count for (key, reason), count in prepared.cell_rejects.items()}
+        return Arrived(counts, reasons, rejects, sending.calls, sending.fbtrace_id, cells)
 
     async def _send_all(self, sending: _Sending, batches: Sequence[Batch]) -> Failed | None:
         """The chunk's session: its batches one after another; the halves of a refused one have their own sessions."""

@@ -343,7 +343,7 @@ async def put_together(
         graph.calls = 0
         graph.called.clear()
         producer = PatientProducer(outbox, telemetry, lambda: 0.0)
-        line = Line(Fuse(FuseSettings(row=3).bounds()), telemetry, stop)
+        line = Line(Fuse(FuseSettings(row=3).bounds()), telemetry)
         settler = Settler(producer, DeadLetters(producer, "fbc.", line), line, "fbc.", telemetry)
         doors = Doors(Breakers(), telemetry, stop)
         leases = Leases(session, url, ServiceSigner("uploader", key), telemetry)
@@ -364,7 +364,6 @@ async def put_together(
             ),
             governor=governor,
             settler=settler,
-            line=line,
             delays=Delays(producer, "fbc.", telemetry),
             telemetry=telemetry,
             bounds=bounds,
