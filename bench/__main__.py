@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
@@ -11,15 +12,22 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from bench.measuring import Figure
 
-BENCHMARKS = ("request_body", "customers_body", "two_workers")
-"""Modules of this package with a `measure()`."""
+ONE_CORE = ("request_body", "customers_body")
+"""Modules of this package with a `measure()` of single-threaded work: pinned, since all their figures are per core."""
+
+ALL_CORES = ("two_workers", "consumer", "uploader_throughput")
+"""Those that measure several threads or processes."""
+
+BENCHMARKS = (*ONE_CORE, *ALL_CORES)
 
 
 def main() -> None:
     """Runs and prints."""
     arguments = _arguments()
-    _pin_to_one_core()
-    figures = [figure for name in arguments.names or BENCHMARKS for figure in _measure(name)]
+    names = arguments.names or BENCHMARKS
+    if len(names) == 1 and names[0] in ONE_CORE:
+        _pin_to_one_core()
+    figures = _measure(names[0]) if len(names) == 1 else [figure for name in names for figure in _measured_apart(name)]
     if arguments.output == "json":
         print(json.dumps([figure.as_json() for figure in figures]))
     else:
@@ -37,8 +45,17 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
+def _measured_apart(name: str) -> "list[Figure]":
+    """A benchmark in a process of its own, pinned or not, as it would be alone."""
+    from bench.measuring import Figure  # noqa: PLC0415 -- the child chooses its cores before anything is imported
+
+    command = [sys.executable, "-m", "bench", "-o", "json", name]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)  # noqa: S603 -- ourselves
+    return [Figure(one["name"], one["unit"], one["ours"], one["peers"]) for one in json.loads(done.stdout)]
+
+
 def _pin_to_one_core() -> None:
-    """All figures are per core. Before anything is imported that counts the cores to size its thread pool."""
+    """Before anything is imported that counts the cores to size its thread pool."""
     if sys.platform == "linux":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     os.environ["POLARS_MAX_THREADS"] = "1"

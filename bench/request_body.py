@@ -60,12 +60,12 @@ def sdk_bodies(path: Path) -> Iterator[bytes]:
     """The SDK's road."""
     with path.open(encoding="utf-8") as file:
         while lines := list(islice(file, MAX_CHUNK_RECORDS)):
-            users = [_values(json.loads(line)) for line in lines]
+            users = [sdk_values(json.loads(line)) for line in lines]
             params = CustomAudience.format_params(SDK_SCHEMA, users, is_raw=True)
             yield json.dumps(params["payload"]).encode()
 
 
-def _values(record: dict[str, Any]) -> list[str]:
+def sdk_values(record: dict[str, Any]) -> list[str]:
     """The cells of a record in the order of `SDK_SCHEMA`, empty where there is none."""
     email: dict[str, str] = next(
         (record[name] for name in ("unique_id", "hashed_email", "sha256_hashed_email") if name in record), {}

@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import services
+from cli.mapping import MappingOption, mapping_of
 from cli.output import Output, OutputOption
 from cli.publishing import Request, publish_files
+from schemas.events import Compression, Format, Layout
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -27,6 +29,7 @@ class Operation(StrEnum):
 
     ADD = "add"
     REMOVE = "remove"
+    REPLACE = "replace"
 
 
 @app.command()
@@ -35,8 +38,11 @@ def publish(
     profile: Annotated[str, typer.Option(help="name of the connected profile")] = "demo",
     audience_name: Annotated[str | None, typer.Option(help="create this audience once, then go on using it")] = None,
     audience_id: Annotated[str | None, typer.Option(help="an existing audience of the profile's ad account")] = None,
-    operation: Annotated[Operation, typer.Option(help="add or remove these people")] = Operation.ADD,
-    layout: Annotated[str, typer.Option(help="where in a record the match keys lie")] = "narrative-dataset",
+    operation: Annotated[Operation, typer.Option(help="add or remove people, or replace all")] = Operation.ADD,
+    layout: Annotated[Layout | None, typer.Option(help="where in a record the match keys lie")] = None,
+    mapping: MappingOption = None,
+    file_format: Annotated[Format | None, typer.Option("--format", help="else the endings of the names tell")] = None,
+    compression: Annotated[Compression | None, typer.Option(help="else the endings of the names tell")] = None,
     revision: Annotated[int | None, typer.Option(help="identity of the delivery; default: the time in ms")] = None,
     store: Annotated[str, typer.Option(help="the configured object store to put the files into")] = "local",
     wait: Annotated[float, typer.Option(help="seconds to wait for the end")] = 0.0,
@@ -48,13 +54,22 @@ def publish(
     """
     if audience_id is not None and audience_name is not None:
         raise typer.BadParameter("give --audience-name or --audience-id, not both")
+    from connector.audience.mapping import MappingError  # noqa: PLC0415 -- polars only for the command that needs it
+
+    try:
+        columns = mapping_of(layout, mapping)
+    except MappingError as error:
+        raise typer.BadParameter(str(error), param_hint="--mapping") from None
     request = Request(
         files=tuple(files),
         profile=profile,
         audience_name=audience_name,
         audience_id=audience_id,
         operation=operation.value,
-        layout=layout,
+        layout=Layout.COLUMNS if columns else layout or Layout.NARRATIVE_DATASET,
+        mapping=columns,
+        format=file_format,
+        compression=compression,
         revision=revision if revision is not None else time.time_ns() // 1_000_000,
         store=store,
     )
@@ -102,6 +117,23 @@ def list_(
         audience = delivery.get("audience_id") or ""
         table.add_row(str(delivery["revision"]), delivery["state"], audience, *(f"{n:,}" for n in numbers))
     Console().print(table)
+
+
+@app.command()
+def release(revision: int, output: OutputOption = Output.TABLE) -> None:
+    """Lets go on what of a delivery waits for a person, once the cause it names is mended.
+
+    Ask for it again if not all of it waited yet: what does not wait is left alone.
+    """
+    try:
+        ingest = services.ingest(services.environment())
+        answer: dict[str, Any] = asyncio.run(ingest.ask("POST", f"/v1/deliveries/{revision}/release"))
+    except (services.Unavailable, services.Refused) as error:
+        raise services.fail(error) from None
+    if output is Output.JSON:
+        _print_json(answer)
+    else:
+        typer.echo(f"delivery {revision}: {answer['state']}, {answer['released']} chunks go on")
 
 
 async def _publish(request: Request, wait: float) -> dict[str, Any]:

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from connector.audience.heads import Look, Refused, parquet_parts, text_parts
+from connector.audience.heads import Look, Refused, parts_of
 from connector.audience.preflight import Part
-from connector.files.decoding import Corrupt, decoder
-from connector.files.formats import MAGIC_BYTES, FileKind, Refusal, contradiction, kind_of, text_contradiction
+from connector.files.decoding import Corrupt
+from connector.files.formats import MAGIC_BYTES, FileKind, Refusal, contradiction, kind_of
 from connector.files.limits import LimitViolated
 from connector.files.parquet_damage import UnreadableParquet
 from schemas.events import Compression, FileRef, Format
-
-BLOCK = 1 << 18
 
 
 class Unreadable(Exception):
@@ -41,27 +39,9 @@ def head(path: Path, kind: FileKind, look: Look) -> Iterator[Part]:
         Unreadable: It is damaged, violates a limit or has none of the columns.
     """
     try:
-        if kind.format is Format.PARQUET:
-            with path.open("rb") as file:
-                yield from parquet_parts(file, look)
-        else:
-            yield from text_parts(_decoded(path, kind.compression), kind.format, look)
+        with path.open("rb") as file:
+            yield from parts_of(file, kind, look)
     except LimitViolated as error:
         raise Unreadable(f"the file is refused: {error}") from None
     except (Corrupt, Refused, UnreadableParquet) as error:
         raise Unreadable(str(error)) from None
-
-
-def _decoded(path: Path, compression: Compression) -> Iterator[bytes]:
-    """What the file decodes to, in blocks."""
-    decoding = decoder(compression)
-    is_first = compression is not Compression.NONE
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            for piece in decoding.feed(block):
-                refusal = text_contradiction(piece[:MAGIC_BYTES]) if is_first else None
-                if refusal is not None:
-                    raise Refused(refusal)
-                is_first = False
-                yield piece
-    decoding.finish()

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
+from cli.mapping import MappingOption, mapping_of
 from cli.output import Output, OutputOption
 from connector.audience.preflight import RECORDS, Preflight, Thresholds
 from schemas.events import Compression, Format, Layout
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from schemas.match_keys import ColumnMapping
 
 app = typer.Typer(context_settings={"allow_interspersed_args": True})
 
@@ -31,9 +30,7 @@ CANNOT_READ = 2
 def preview(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="a file of people")],
     layout: Annotated[Layout | None, typer.Option(help="where in a record the match keys lie")] = None,
-    mapping: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="JSON: which column holds which key")
-    ] = None,
+    mapping: MappingOption = None,
     file_format: Annotated[Format | None, typer.Option("--format", help="else the ending of its name tells")] = None,
     compression: Annotated[Compression | None, typer.Option(help="else the ending of its name tells")] = None,
     rows: Annotated[int, typer.Option(min=1, help="how many records to read")] = RECORDS,
@@ -54,7 +51,7 @@ def preview(
 
     this_year = datetime.now(UTC).year
     try:
-        mapped = _mapping(layout, mapping)
+        mapped = mapping_of(layout, mapping)
         reading = reading_of(Layout.COLUMNS if mapped else layout or Layout.NARRATIVE_DATASET, mapped)
         look = Look(reading, this_year, rows, value_based, mapped.delimiter if mapped else None)
         found = preflight(
@@ -72,16 +69,6 @@ def preview(
     else:
         _print(found)
     raise typer.Exit(1 if found.would_refuse else 0)
-
-
-def _mapping(layout: Layout | None, path: Path | None) -> "ColumnMapping | None":
-    from connector.audience.mapping import read_mapping  # noqa: PLC0415 -- polars only for the command that needs it
-
-    if path is None and layout is Layout.COLUMNS:
-        raise typer.BadParameter("the layout columns needs --mapping")
-    if path is not None and layout not in (None, Layout.COLUMNS):
-        raise typer.BadParameter("give --layout or --mapping, not both")
-    return None if path is None else read_mapping(path.read_bytes())
 
 
 def _print(found: Preflight) -> None:

@@ -15,6 +15,8 @@ from connector.objects.config import StoreConfig
 from connector.objects.errors import ObjectMissing, StoreError
 from connector.objects.store import ObjectInfo, ObjectStore
 from connector.objects.stores import open_stores
+from schemas.events import Compression, Format
+from schemas.match_keys import ColumnMapping
 
 CONNECTIONS = UUID("3d2b0a5e-93f6-5c0e-8a64-1f0b7c6f4e55")
 """Namespace of the connections this command invents: the same profile and audience is the same connection again."""
@@ -32,6 +34,9 @@ class Request:
     layout: str
     revision: int
     store: str
+    mapping: ColumnMapping | None = None
+    format: Format | None = None
+    compression: Compression | None = None
 
 
 async def publish_files(request: Request, variables: Mapping[str, str]) -> dict[str, Any]:
@@ -59,7 +64,7 @@ def delivery(request: Request, profile: Mapping[str, Any], files: list[dict[str,
     """The `DeliveryRequested` event of *request*; the same request again is the same content."""
     destination = request.audience_id or request.audience_name or "default"
     settings = {"audience_id": request.audience_id, "audience_name": request.audience_name}
-    return {
+    event = {
         "revision": request.revision,
         "kind": "snapshot-appended",
         "company_id": profile["company_id"],
@@ -68,8 +73,17 @@ def delivery(request: Request, profile: Mapping[str, Any], files: list[dict[str,
         "operation": request.operation,
         "layout": request.layout,
         "quick_settings": {name: value for name, value in settings.items() if value is not None},
-        "files": files,
+        "files": [{**file, **_kind(request)} for file in files],
     }
+    if request.mapping is not None:
+        event["mapping"] = request.mapping.model_dump(mode="json", exclude_none=True)
+    return event
+
+
+def _kind(request: Request) -> dict[str, str]:
+    """What is said of the files; what is not, the endings of their names tell."""
+    said = {"format": request.format, "compression": request.compression}
+    return {name: value.value for name, value in said.items() if value is not None}
 
 
 async def _stored(request: Request, variables: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -12,7 +12,9 @@ from emulator.shapes import Malformed, checked, not_negative
 from emulator.world import digest_of
 
 MOST_FAULTS = 10_000
-MATCH_NAMES: dict[str, tuple[type, ...]] = dict.fromkeys(("method", "path", "account", "audience", "token"), (str,))
+MATCH_NAMES: dict[str, tuple[type, ...]] = dict.fromkeys(
+    ("method", "path", "account", "audience", "token", "cell"), (str,)
+)
 ANSWER_NAMES: dict[str, tuple[type, ...]] = {
     "status": (int,),
     "code": (int,),
@@ -44,6 +46,7 @@ class Match:
         account: `act_1` or `1`.
         audience: Audience id.
         token: The token or its digest.
+        cell: A value that one of the rows holds. A call without rows, or whose rows are only counted, holds none.
     """
 
     method: str | None = None
@@ -51,6 +54,7 @@ class Match:
     account: str | None = None
     audience: str | None = None
     token: str | None = None
+    cell: str | None = None
 
     def covers(self, call: Call) -> bool:
         """Whether *call* is meant."""
@@ -61,10 +65,20 @@ class Match:
             and (self.account is None or self.account.removeprefix("act_") == facts.account)
             and (self.audience is None or self.audience == facts.audience)
             and (self.token is None or (call.token is not None and self._names_token(call.token)))
+            and (self.cell is None or _holds(call, self.cell))
         )
 
     def _names_token(self, token: str) -> bool:
         return self.token in {token, digest_of(token)}
+
+
+def _holds(call: Call, cell: str) -> bool:
+    try:
+        payload = call.params.structure("payload")
+    except Refusal:
+        return False
+    rows = payload.get("data") if isinstance(payload, dict) else None
+    return isinstance(rows, list) and any(isinstance(row, list) and cell in row for row in rows)
 
 
 def _path_covers(pattern: str, path: str) -> bool:

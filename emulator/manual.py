@@ -40,6 +40,7 @@ FAULTS = {
         "account": "act_1 or 1",
         "audience": "audience id",
         "token": "the token or its digest, the first 12 hex digits of its SHA-256",
+        "cell": "a value one of the rows holds (not with --keep counts)",
     },
     "times": "how often it fires, 1 if left out, null without end",
     "after": "matching calls that are left alone first",

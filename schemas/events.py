@@ -24,6 +24,9 @@ MAX_CHUNK_RECORDS = 10_000
 MAX_REJECT_SAMPLES = 100
 """Rejects one settled chunk names one by one; the counts per reason are always complete."""
 
+REPLACE_RESTART = "replace_restart"
+"""The cause of a chunk that waits because its replacement's session is over: ingest begins the replacement again."""
+
 Revision = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=0)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
@@ -309,7 +312,8 @@ class ChunkSettled(Event):
     """uploader to ingest: what became of a chunk. Keyed by the revision.
 
     `reject_reasons` counts records; `cell_rejects` counts values that were left out, as `<key>:<reason>`, whose records
-    may have left all the same.
+    may have left all the same. `emission` is that of the chunk event it answers: what was sent again since is not
+    settled by it.
     """
 
     revision: Revision
@@ -325,6 +329,7 @@ class ChunkSettled(Event):
     calls: Count = 0
     attempts: Annotated[int, Field(ge=1)] = 1
     fbtrace_id: Annotated[str, StringConstraints(max_length=128)] | None = None
+    emission: Annotated[int, Field(ge=1)] = 1
     settled_at: datetime
 
     @property

@@ -30,7 +30,7 @@ class EventType:
 
 DELIVERY_REQUESTED = EventType("delivery-requested", "1.1.0", events.DeliveryRequested, "deliveries.v1")
 CHUNK_READY = EventType("chunk-ready", "1.1.0", events.ChunkReady, "chunks.v1")
-CHUNK_SETTLED = EventType("chunk-settled", "1.1.0", events.ChunkSettled, "outcomes.v1")
+CHUNK_SETTLED = EventType("chunk-settled", "1.2.0", events.ChunkSettled, "outcomes.v1")
 DELIVERY_STATUS_CHANGED = EventType(
     "delivery-status-changed", "1.0.0", events.DeliveryStatusChanged, "delivery-status.v1"
 )

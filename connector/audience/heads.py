@@ -1,9 +1,6 @@
 """The first records of a file, prepared for the preflight: what `fbc preview` shows and a delivery runs.
 
-CPU only, and pure: whoever calls it does the reading, and calls it in a thread. In a service that is
-
-    parts = text_parts(blocks, format, look)                 # or parquet_parts(file, look)
-    found = preflight(parts, reading, mapped=..., thresholds=..., this_year=...)
+Blocking: a service calls it in a thread, with a file that reads from its store.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,16 +17,21 @@ from connector.audience.reasons import RowReason
 from connector.audience.records import LINE, RECORD, Records, RowReject
 from connector.audience.records_ndjson import read_ndjson
 from connector.files.cutting import MAX_LINE_BYTES, Checkpoint, Cutter, TooLong
+from connector.files.decoding import decoder
 from connector.files.delimited import DelimitedCutter, read_table
-from connector.files.formats import Refusal
+from connector.files.formats import MAGIC_BYTES, FileKind, Refusal, text_contradiction
 from connector.files.header import table_of
 from connector.files.heads import Head, Piece
+from connector.files.limits import DEFAULT_LIMITS, Limits
 from connector.files.ndjson import NdjsonCutter
 from connector.files.parquet import Seekable, batches, frame_records, read_footer, refusal
-from schemas.events import Format, Table
+from schemas.events import Compression, Format, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_BLOCK = 1 << 18
 
 
 class Refused(Exception):
@@ -57,6 +59,34 @@ class _Lines:
 
     cutter: Callable[[Checkpoint, int], Cutter]
     read: Callable[[Piece], Records]
+
+
+def parts_of(file: Seekable, kind: FileKind, look: Look, limits: Limits = DEFAULT_LIMITS) -> Iterator[Part]:
+    """The first records of a *file* of any kind.
+
+    Raises:
+        Refused: Its header is missing, has none of the columns, or what it decodes to is no text.
+        Corrupt: It is not of its compression.
+        UnreadableParquet: It is damaged, encrypted or something else.
+        LimitViolated: It is more than a file may be.
+    """
+    if kind.format is Format.PARQUET:
+        return parquet_parts(file, look)
+    return text_parts(_decoded(file, kind.compression, limits), kind.format, look)
+
+
+def _decoded(file: Seekable, compression: Compression, limits: Limits) -> Iterator[bytes]:
+    """What *file* decodes to, in blocks."""
+    decoding = decoder(compression, limits)
+    is_first = compression is not Compression.NONE
+    while block := file.read(_BLOCK):
+        for piece in decoding.feed(block):
+            refused = text_contradiction(piece[:MAGIC_BYTES]) if is_first else None
+            if refused is not None:
+                raise Refused(refused)
+            is_first = False
+            yield piece
+    decoding.finish()
 
 
 def text_parts(blocks: Iterable[bytes], format_: Format, look: Look, *, is_whole: bool = True) -> Iterator[Part]:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from connector.audience.encoding import encoded
+from connector.audience.encoding import JSON_VALUES, encoded
 from connector.audience.keys import Key
 from connector.audience.records import LINE, RECORD
 
@@ -51,14 +51,25 @@ class Scope:
 class Batch:
     """Rows in the order of their records, each with the number of the record and line it came from.
 
-    It holds the body and two numbers a row, nothing else: many batches are in flight at once. It shows counts only,
-    never a cell: not in its text form and not in an error.
+    It holds the body and two numbers a row, nothing else: many batches are in flight at once. Once the body was given
+    away, a third number a row tells which one a sample shows. It shows counts only, never a cell: not in its text form
+    and not in an error.
     """
 
-    def __init__(self, schema: tuple[str, ...], body: bytes, numbers: pl.DataFrame, scope: Scope) -> None:
-        self._body = body
+    def __init__(
+        self,
+        schema: tuple[str, ...],
+        body: bytes,
+        numbers: pl.DataFrame,
+        scope: Scope,
+        *,
+        fixed: bool = False,
+    ) -> None:
+        self._body: bytes | None = body
         self._numbers = numbers
         self._scope = scope
+        self._fixed = fixed
+        self._marks: list[int] = []
         self.schema = schema
 
     def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override needs Python 3.12
@@ -89,7 +100,17 @@ class Batch:
 
     def payload(self) -> bytes:
         """The compact JSON `{"schema":[...],"data":[[...],...]}`, with `app_ids` or `page_ids` where they belong."""
+        if self._body is None:
+            raise RuntimeError("the body was given away")
         return self._body
+
+    def give_body(self) -> bytes:
+        """The payload, which is kept no longer: it cannot be given twice, nor divided any more."""
+        body = self.payload()
+        if not self._marks:
+            self._marks = list(self._row_marks(body))
+        self._body = None
+        return body
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """Two batches of about the same size, to find the row that Meta refuses a whole batch for.
@@ -111,37 +132,61 @@ class Batch:
         wanted = set(_readable(samples))
         if not wanted:
             return set()
+        if self._body is None:
+            marks = {hash(row) for row in wanted}
+            return {number for number, mark in enumerate(self._marks) if mark in marks}
         return {number for number, row in enumerate(self._data()) if _canonical(row) in wanted}
+
+    def _row_marks(self, body: bytes) -> Iterator[int]:
+        """The hash of each row's canonical text, without taking the body apart where its text is canonical."""
+        if not {*JSON_VALUES, Key.EXTERN_ID}.isdisjoint(self.schema):
+            yield from (hash(_canonical(row)) for row in self._data())
+            return
+        start, end = body.index(b"[[") + 1, body.rindex(b"]]") + 1
+        while start < end:
+            stop = body.find(b"],[", start, end) + 1 or end
+            yield hash(body[start:stop])
+            start = stop + 1
 
     def _data(self) -> list[list[Any]]:
         """The rows, read back from the body: rarely asked for, so not kept."""
-        data: list[list[Any]] = orjson.loads(self._body)["data"]
+        data: list[list[Any]] = orjson.loads(self.payload())["data"]
         return data
 
     def _slice(self, start: int, end: int) -> "Batch":
         """Some of the rows, with the schema that these need."""
         rows = self._data()[start:end]
-        places = [place for place in range(len(self.schema)) if any(row[place] != "" for row in rows)]
+        all_places = range(len(self.schema))
+        places = [place for place in all_places if self._fixed or any(row[place] != "" for row in rows)]
         schema = tuple(self.schema[place] for place in places)
         head, tail = _around(schema, self._scope)
         body = head + orjson.dumps([[row[place] for place in places] for row in rows]) + tail
-        return Batch(schema, body, self._numbers[start:end], self._scope)
+        return Batch(schema, body, self._numbers[start:end], self._scope, fixed=self._fixed)
 
 
 def batches_of(
-    cells: pl.DataFrame, scope: Scope, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES
+    cells: pl.DataFrame,
+    scope: Scope,
+    *,
+    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
+    schema: tuple[str, ...] | None = None,
 ) -> tuple[Batch, ...]:
     """Batches of rows with `RECORD`, `LINE` and a column per key, within both limits.
 
-    The rows of one record stay together where the limits and `ALL_OR_NONE` allow it.
+    The rows of one record stay together where the limits and `ALL_OR_NONE` allow it. With a *schema* every batch names
+    exactly its keys, and what rows hold of others is left out.
     """
     if max_rows < 1:
         raise ValueError(f"a batch of {max_rows} rows cannot be sent")
+    if schema is not None:
+        missing = [pl.lit(None, pl.String).alias(key) for key in schema if key not in cells.columns]
+        cells = cells.with_columns(missing).select(RECORD, LINE, *schema)
     return tuple(
         batch
         for alike in _alike(cells)
         for piece in _pieces(alike, max_rows)
-        for batch in _encoded(piece, scope, max_bytes)
+        for batch in _encoded(piece, scope, max_bytes, schema)
     )
 
 
@@ -169,17 +214,18 @@ def _pieces(cells: pl.DataFrame, max_rows: int) -> Iterator[pl.DataFrame]:
         start = end
 
 
-def _encoded(cells: pl.DataFrame, scope: Scope, max_bytes: int) -> Iterator[Batch]:
-    schema = tuple(key.value for key in Key if key in cells.columns and cells[key].null_count() < cells.height)
+def _encoded(cells: pl.DataFrame, scope: Scope, max_bytes: int, fixed: tuple[str, ...] | None) -> Iterator[Batch]:
+    filled = (key.value for key in Key if key in cells.columns and cells[key].null_count() < cells.height)
+    schema = tuple(filled) if fixed is None else fixed
     head, tail = _around(schema, scope)
     body = encoded(head, cells.select(schema), tail)
     if len(body) <= max_bytes or cells.height < 2:
-        yield Batch(schema, body, cells.select(RECORD, LINE), scope)
+        yield Batch(schema, body, cells.select(RECORD, LINE), scope, fixed=fixed is not None)
         return
     del body
     middle = cut(cells[RECORD].to_list(), 0, (cells.height + 1) // 2)
-    yield from _encoded(cells[:middle], scope, max_bytes)
-    yield from _encoded(cells[middle:], scope, max_bytes)
+    yield from _encoded(cells[:middle], scope, max_bytes, fixed)
+    yield from _encoded(cells[middle:], scope, max_bytes, fixed)
 
 
 def _around(schema: tuple[str, ...], scope: Scope) -> tuple[bytes, bytes]:

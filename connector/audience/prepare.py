@@ -108,6 +108,7 @@ def prepare(
     value_based: bool = False,
     max_rows: int = MAX_ROWS,
     max_bytes: int = MAX_BYTES,
+    schema: tuple[str, ...] | None = None,
     detailed: bool = False,
 ) -> Prepared:
     """Normalises, hashes and encodes the records of a chunk. Never raises on what they hold.
@@ -119,6 +120,7 @@ def prepare(
         value_based: The audience is made of how much people are worth: who has no value is rejected.
         max_rows: Rows in one batch.
         max_bytes: Bytes in one batch, as far as halving it helps.
+        schema: The keys that every batch names, whatever its rows hold; otherwise each names what it has.
         detailed: Also name every rejected record and every value that is left out.
     """
     cells = to_cells(records, reading, this_year=this_year, value_based=value_based, detailed=detailed)
@@ -130,7 +132,13 @@ def prepare(
         rejects=_account(rejects),
         sent=frame[RECORD].n_unique(),
         cell_rejects=_by_key(cells, reading),
-        batches=batches_of(frame, Scope(reading.app_ids, reading.page_ids), max_rows=max_rows, max_bytes=max_bytes),
+        batches=batches_of(
+            frame,
+            Scope(reading.app_ids, reading.page_ids),
+            max_rows=max_rows,
+            max_bytes=max_bytes,
+            schema=schema,
+        ),
         columns=_by_column(cells, reading),
         refused_cells=_one_by_one(cells, reading) if detailed else (),
         rejected=tuple(rejects) if detailed else (),

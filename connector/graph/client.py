@@ -5,7 +5,8 @@ the body; a GET has none, so there it stands in the query, where it is worthless
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -15,8 +16,10 @@ import aiohttp
 from connector.graph.protocol import Answer, Credentials, GraphRequest, NoAnswer, RawAnswer, decipher
 from connector.runtime.settings import GraphSettings
 
-MAX_ANSWER = 4 * 1024 * 1024
 WRITE_BYTES = 256 * 1024
+MAX_HEADER = 64 * 1024
+"""Bytes of a header of an answer: the usage header may hold 32 entries, more than aiohttp takes by default."""
+
 USER_AGENT = "facebook-connector"
 
 
@@ -30,13 +33,17 @@ class GraphClient:
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(
-            total=self._settings.total_timeout, sock_connect=self._settings.connect_timeout, connect=None
+            total=self._settings.total_timeout,
+            sock_connect=self._settings.connect_timeout,
+            sock_read=self._settings.answer_timeout,
         )
         self._session = aiohttp.ClientSession(
             timeout=timeout,
             connector=aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=60),
             headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
             cookie_jar=aiohttp.DummyCookieJar(),
+            max_field_size=MAX_HEADER,
+            trust_env=False,  # a proxy that somebody's environment names would see tokens
         )
         return self
 
@@ -52,26 +59,39 @@ class GraphClient:
     async def send(self, request: GraphRequest, credentials: Credentials) -> Answer:
         """Makes the call within the configured deadlines.
 
-        `NoAnswer.sent` is False only when no connection was made: then the call had no effect for certain.
+        `NoAnswer.sent` is False only when nothing left for certain: then the call had no effect. Of errors only the
+        type is told: their texts quote addresses, headers, and once they quoted a token.
         """
         if self._session is None:
             raise RuntimeError("the Graph client is used outside its `async with` block")
+        sending = asyncio.timeout(None)
         try:
-            return decipher(await self._exchange(self._session, request, credentials), credentials)
+            async with sending:
+                raw = await self._exchange(self._session, request, credentials, sending)
+            return decipher(raw, credentials)
         except aiohttp.ClientConnectorError as error:
             return NoAnswer(f"no connection: {type(error).__name__}", sent=False)
         except aiohttp.ConnectionTimeoutError as error:
             return NoAnswer(f"time-out: {type(error).__name__}", sent=False)
         except TimeoutError as error:
-            return NoAnswer(f"time-out: {type(error).__name__}", sent=True)
+            what = "the request did not get out" if sending.expired() else type(error).__name__
+            return NoAnswer(f"time-out: {what}", sent=True)
         except (aiohttp.ClientError, OSError) as error:
             return NoAnswer(f"cut off: {type(error).__name__}", sent=True)
         except _OversizedAnswer:
-            return NoAnswer(f"the answer is larger than {MAX_ANSWER} bytes", sent=True)
+            return NoAnswer(f"the answer is larger than {self._settings.max_answer} bytes", sent=True)
+        except (ValueError, TypeError) as error:
+            return NoAnswer(f"cannot be sent: {type(error).__name__}", sent=False)
 
     async def _exchange(
-        self, session: aiohttp.ClientSession, request: GraphRequest, credentials: Credentials
+        self,
+        session: aiohttp.ClientSession,
+        request: GraphRequest,
+        credentials: Credentials,
+        sending: asyncio.Timeout,
     ) -> RawAnswer:
+        if not (credentials.token.isascii() and credentials.token.isprintable()):
+            raise ValueError  # without a word: whatever it is, it was meant to be a token
         headers = {"Authorization": f"Bearer {credentials.token}"}
         params = dict(request.params)
         body = request.body(credentials)
@@ -80,36 +100,46 @@ class GraphClient:
             headers["Content-Length"] = str(sum(map(len, body)))
         elif credentials.proof is not None:
             params["appsecret_proof"] = credentials.proof
+        data = self._written(body, sending, request.sent)
+        del body  # whoever writes it lets go of it, see `Once`
         url = f"{self._settings.url.rstrip('/')}/{self._settings.version}{request.path}"
         async with session.request(
-            request.method, url, params=params, data=_written(body), headers=headers, allow_redirects=False
+            request.method, url, params=params, data=data, headers=headers, allow_redirects=False
         ) as answer:
             received = {name.lower(): value for name, value in answer.headers.items()}
-            return RawAnswer(answer.status, received, await _all(answer))
+            return RawAnswer(answer.status, received, await _all(answer, self._settings.max_answer))
+
+    def _written(
+        self, body: tuple[bytes, ...] | None, sending: asyncio.Timeout, sent: Callable[[], None]
+    ) -> AsyncIterator[memoryview] | None:
+        """The body in blocks, without a copy: aiohttp writes 10 MB of plain bytes in one go, and everybody waits.
+
+        What was written is let go of. The deadline for sending runs from the first block to the last.
+        """
+
+        async def blocks(pieces: deque[bytes]) -> AsyncIterator[memoryview]:
+            sending.reschedule(asyncio.get_running_loop().time() + self._settings.send_timeout)
+            while pieces:
+                piece = memoryview(pieces.popleft())
+                for start in range(0, len(piece), WRITE_BYTES):
+                    yield piece[start : start + WRITE_BYTES]
+            sending.reschedule(None)
+            sent()
+
+        return None if body is None else blocks(deque(body))
 
 
 class _OversizedAnswer(Exception):
-    """Raised when an answer does not stop at `MAX_ANSWER`."""
+    """Raised when an answer does not stop at its limit."""
 
 
-def _written(body: tuple[bytes, ...] | None) -> AsyncIterator[memoryview] | None:
-    """The body in blocks, without a copy: aiohttp writes 10 MB of plain bytes in one go, and everybody waits."""
-
-    async def blocks(pieces: tuple[bytes, ...]) -> AsyncIterator[memoryview]:
-        for piece in pieces:
-            for start in range(0, len(piece), WRITE_BYTES):
-                yield memoryview(piece)[start : start + WRITE_BYTES]
-
-    return None if body is None else blocks(body)
-
-
-async def _all(answer: aiohttp.ClientResponse) -> bytes:
+async def _all(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     """The body, read in pieces so that a hostile one ends at the limit and not in memory."""
     pieces: list[bytes] = []
     size = 0
     async for piece in answer.content.iter_chunked(64 * 1024):
         size += len(piece)
-        if size > MAX_ANSWER:
+        if size > limit:
             raise _OversizedAnswer
         pieces.append(piece)
     return b"".join(pieces)

@@ -6,7 +6,7 @@ What a refusal means is decided in `connector.graph.verdicts`.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -28,11 +28,37 @@ class Credentials:
     proof: str | None = field(default=None, repr=False)
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+class Once:
+    """Bytes that are given away once: whoever sends them lets go of them, while the answer takes its time.
+
+    Kept until the answer, the bodies of sixteen calls are 120 MB that nobody needs any more.
+    """
+
+    def __init__(self, value: bytes) -> None:
+        self._value: bytes | None = value
+
+    def take(self) -> bytes:
+        """The bytes.
+
+        Raises:
+            RuntimeError: They were taken before: a request is sent once, another attempt makes another one.
+        """
+        value, self._value = self._value, None
+        if value is None:
+            raise RuntimeError("the body was sent already")
+        return value
+
+
 @dataclass(frozen=True)
 class GraphRequest:
     """A call: `operation` is a bounded label for metrics, `path` is below the version, `document` the JSON body.
 
     `raw` holds already encoded members of the body (a payload of 10,000 rows is encoded once, column-wise, not again).
+    With such a member the body can be taken once; `sent` is called when it was written, or will not be.
     """
 
     operation: str
@@ -40,8 +66,9 @@ class GraphRequest:
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    raw: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    raw: Mapping[str, Once] = field(default_factory=dict, repr=False)
     rows: int = 0
+    sent: Callable[[], None] = field(default=_nothing, repr=False, compare=False)
 
     def body(self, credentials: Credentials) -> tuple[bytes, ...] | None:
         """The JSON body with the proof in it, or None for a GET (whose proof has to travel in the query).
@@ -54,7 +81,9 @@ class GraphRequest:
         members = dict(self.document)
         if credentials.proof is not None:
             members["appsecret_proof"] = credentials.proof
-        encoded = [(name, orjson.dumps(value)) for name, value in members.items()] + list(self.raw.items())
+        encoded = [(name, orjson.dumps(value)) for name, value in members.items()] + [
+            (name, value.take()) for name, value in self.raw.items()
+        ]
         pieces = [b"{"]
         for number, (name, value) in enumerate(encoded):
             pieces += [b"," if number else b"", orjson.dumps(name), b":", value]
@@ -63,22 +92,28 @@ class GraphRequest:
 
 @dataclass(frozen=True)
 class RawAnswer:
-    """An HTTP answer as it came: header names in lower case."""
+    """An HTTP answer as it came: header names in lower case. Neither headers nor body are shown: they may quote us."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What came with an answer: usage, the version that really served it, and the ids Meta's support asks for."""
+    """What came with an answer: usage, the version that really served it, and the ids Meta's support asks for.
+
+    `request_id` is also the `fbtrace_id` of an error (observed in recorded traffic); `trace_id` is a shorter one.
+    """
 
     status: int
     usage: Usage
     served_version: str | None = None
     version_warning: str | None = None
     request_id: str | None = None
+    trace_id: str | None = None
+    revision: str | None = None
+    debug: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,24 +156,26 @@ class MemberOperation(StrEnum):
 
     ADD = "add"
     REMOVE = "remove"
+    REPLACE = "replace"
 
 
 @dataclass(frozen=True)
 class Session:
-    """An upload session: Meta counts received rows per session, `batch_seq` starts at 1."""
+    """An upload session: Meta counts received rows per session, `batch_seq` starts at 1; the total is optional."""
 
     session_id: int
     batch_seq: int
     last: bool
-    estimated_total: int
+    estimated_total: int | None
 
     def document(self) -> dict[str, Any]:
         """As the `session` parameter (Meta's custom audience guide)."""
+        total = {} if self.estimated_total is None else {"estimated_num_total": self.estimated_total}
         return {
             "session_id": self.session_id,
             "batch_seq": self.batch_seq,
             "last_batch_flag": self.last,
-            "estimated_num_total": self.estimated_total,
+            **total,
         }
 
 
@@ -149,16 +186,16 @@ def session_id(*identity: object) -> int:
 
 
 def users(audience_id: str, operation: MemberOperation, payload: bytes, session: Session, rows: int) -> GraphRequest:
-    """Adds or removes members. The payload is in the body also for DELETE.
+    """Adds or removes members, or replaces them all. The payload is in the body also for DELETE.
 
     In the URL it breaks the connection from about 1,500 e-mails on (python SDK issues 279 and 367).
     """
     return GraphRequest(
         operation=f"users_{operation}",
-        method="POST" if operation is MemberOperation.ADD else "DELETE",
-        path=f"/{audience_id}/users",
+        method="DELETE" if operation is MemberOperation.REMOVE else "POST",
+        path=f"/{audience_id}/{'usersreplace' if operation is MemberOperation.REPLACE else 'users'}",
         document={"session": session.document()},
-        raw={"payload": payload},
+        raw={"payload": Once(payload)},
         rows=rows,
     )
 
@@ -235,14 +272,18 @@ def decipher(raw: RawAnswer, credentials: Credentials | None = None) -> Success 
     The body decides, not the status: an error envelope in a 200 is a refusal, HTML in a 200 is no success. With the
     *credentials* of the call, they are hidden wherever Meta quotes them, whatever tokens may look like by then.
     """
+    quoted = (credentials.token, credentials.proof) if credentials else ()
     meta = Meta(
         status=raw.status,
         usage=usage(raw.headers),
         served_version=short(raw.headers.get("facebook-api-version")),
-        version_warning=redacted(raw.headers["x-ad-api-version-warning"])
+        version_warning=redacted(raw.headers["x-ad-api-version-warning"], *quoted)
         if "x-ad-api-version-warning" in raw.headers
         else None,
         request_id=short(raw.headers.get("x-fb-request-id")),
+        trace_id=short(raw.headers.get("x-fb-trace-id")),
+        revision=short(raw.headers.get("x-fb-rev")),
+        debug=short(raw.headers.get("x-fb-debug")),
     )
     if not raw.body.strip():
         return Garbled("empty body", meta)
@@ -256,12 +297,36 @@ def decipher(raw: RawAnswer, credentials: Credentials | None = None) -> Success 
     if not isinstance(document, dict):
         return Garbled(f"a JSON {type(document).__name__} instead of an object", meta)
     if "error" in document:
-        quoted = (credentials.token, credentials.proof) if credentials else ()
         error = read_error(document["error"], raw.headers, *quoted)
         return Garbled("an error that is no envelope", meta) if error is None else Refusal(error, meta)
     if not 200 <= raw.status < 300:
         return Garbled(f"status {raw.status} without an error envelope", meta)
     return Success(document, meta)
+
+
+VERSION_ENDED = 2635
+"""Code of the refusal of a call in a version that has ended (Marketing API: versioning)."""
+
+
+@dataclass(frozen=True)
+class OtherVersion:
+    """Meta served another version than asked for, or none any more, or warns that it will."""
+
+    asked: str
+    served: str
+    warning: str | None
+
+
+def other_version(answer: Answer, asked: str) -> OtherVersion | None:
+    """What *answer* says about the version that was *asked* for; None when all is well, or nothing is said."""
+    if isinstance(answer, NoAnswer):
+        return None
+    meta = answer.meta
+    ended = isinstance(answer, Refusal) and answer.error.code == VERSION_ENDED
+    warning = meta.version_warning or (f"code {VERSION_ENDED}: this version has ended" if ended else None)
+    if warning is None and meta.served_version in {None, asked}:
+        return None
+    return OtherVersion(asked, meta.served_version or "", warning)
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,22 @@
 """Consuming with many records of a partition in flight at once, finished in any order, without losing one.
 
-    poll loop -> trackers (offsets.py) -> lanes (lanes.py) -> workers (workers.py) -> handler
+    polling.py -> trackers (offsets.py) -> lanes (lanes.py) -> workers (workers.py) -> handler
                      ^                                            |
                      +------------- finished offsets -------------+---> committing.py, every second
 
 The poll loop never waits for handlers: a member that does not poll is thrown out of its group. Handlers never touch
 the client. When the group rebalances, aiokafka takes all partitions away first: what is in flight is waited for,
 committed and forgotten (`_close_epoch`), and the partitions that come back start from what was committed.
+
+With a `Delay` it reads a delay topic: each partition waits until the record at its head is due (holds.py). A record
+that never ends is put aside before it holds up the others (stuck.py). `hold` stops the line without leaving the group.
 """
 
 import asyncio
-import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -23,7 +24,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from connector.kafka.bitmap import UnreadableBitmap, decode
+from connector.kafka.assignment import Assignment, Assignments
 from connector.kafka.committed import committed_offsets
 from connector.kafka.committing import CommitResult, Committer
 from connector.kafka.consumer_config import STOP_TIMEOUT, Tuning, client_arguments
@@ -31,22 +32,20 @@ from connector.kafka.consumer_facts import (
     Assigned,
     BitmapIgnored,
     ConsumerObserver,
+    LineHeld,
     MembershipLost,
-    Paused,
-    Polled,
-    Resumed,
     Revoked,
-    Rewound,
     Stale,
 )
 from connector.kafka.consumer_logging import log_fact
-from connector.kafka.offsets import PartitionTracker
-from connector.kafka.pressure import Load, Pressure
-from connector.kafka.record import Handler, OnDefect, Record
+from connector.kafka.holds import Holds
+from connector.kafka.polling import Poller
+from connector.kafka.record import Delay, Handler, OnDefect, PutAside, Record
+from connector.kafka.stuck import Head, is_stuck
 from connector.kafka.workers import Flight, Workers
 from connector.runtime.settings import KafkaSettings
 
-__all__ = ["ConcurrentConsumer", "ConsumerError", "Handler", "OnDefect", "Record", "Tuning"]
+__all__ = ["ConcurrentConsumer", "ConsumerError", "Delay", "Handler", "OnDefect", "PutAside", "Record", "Tuning"]
 
 STALE_POLL = 60.0
 ADVICE = "; `fbc topics ensure` creates missing topics"
@@ -56,17 +55,6 @@ class ConsumerError(Exception):
     """Raised by `run` when the group cannot be joined; the text names group, topics and broker."""
 
 
-@dataclass
-class _Assignment:
-    """The partitions between two rebalances, and what is known of each."""
-
-    trackers: dict[TopicPartition, PartitionTracker] = field(default_factory=dict)
-    partitions: frozenset[TopicPartition] = frozenset()
-    open: bool = False
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when records may be taken, and again (closed) when they no longer may: whoever waits must look again."""
-
-
 class ConcurrentConsumer:
     """A member of a consumer group that handles many records at once.
 
@@ -74,13 +62,16 @@ class ConcurrentConsumer:
         settings: The broker, and how long draining may take (`drain_deadline`).
         topics: Names on the broker, with prefix; they must exist.
         group: Consumer group.
-        handler: Called once per record. It bounds its own waits: nothing here ends a handler that hangs, except a
-            rebalance or the end of the process.
+        handler: Called once per record. It bounds its own waits: nothing here ends a handler that hangs, except
+            `on_stuck`, a rebalance or the end of the process.
         lane_of: The lane of a record: records of one lane are begun in order.
         lane_concurrency: Records of one lane in flight at once; 1 keeps a lane strictly in order.
         concurrency: Records in flight at once.
         on_defect: Called with the record and what the handler raised; when it raises too, the record is held and this
             is called again with back-off.
+        on_stuck: Puts a record aside that holds up its partition (see `stuck.py`); its handler is cancelled before.
+            When it raises, the record is held and it is called again with back-off. Without it nothing is evicted.
+        delay: What makes the topics delay topics: no record is handled before it is due.
         observer: Told what happens, see `consumer_facts.py`; by default that goes to the log.
         clock: Monotonic seconds.
         chance: Uniform in [0, 1).
@@ -97,6 +88,8 @@ class ConcurrentConsumer:
         lane_concurrency: int,
         concurrency: int,
         on_defect: OnDefect,
+        on_stuck: PutAside | None = None,
+        delay: Delay | None = None,
         observer: ConsumerObserver = log_fact,
         tuning: Tuning | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -106,12 +99,15 @@ class ConcurrentConsumer:
         self._topics = tuple(topics)
         self._group = group
         self._lane_of = lane_of
+        self._delay = delay
         self._observer = observer
         self._tuning = tuning or Tuning()
         self._clock = clock
         self._workers = Workers(
             handler=handler,
             on_defect=on_defect,
+            on_stuck=on_stuck,
+            put_back=None if delay is None else delay.put_back,
             landed=self._landed,
             failed=self._crash,
             lane_concurrency=lane_concurrency,
@@ -120,16 +116,15 @@ class ConcurrentConsumer:
             backoff=self._tuning.held,
             chance=chance,
         )
-        self._pressure: Pressure[TopicPartition] = Pressure(self._tuning.marks)
-        self._epochs = itertools.count(1)
-        self._assignment = _Assignment()
+        self._assignments = Assignments(observer)
+        self._holds: Holds[TopicPartition] = Holds()
         self._closing = asyncio.Lock()
         self._finished = 0
         self._commit_due = asyncio.Event()
         self._crashed = asyncio.Event()
         self._crash_error: BaseException | None = None
-        self._last_poll_at: float | None = None
         self._client: Any = None
+        self._poller: Poller | None = None
         self._committer: Committer | None = None
 
     # What the outside may ask
@@ -137,22 +132,23 @@ class ConcurrentConsumer:
     @property
     def last_poll_at(self) -> float | None:
         """When the poll loop last came round, on *clock*; None before the first time."""
-        return self._last_poll_at
+        return None if self._poller is None else self._poller.last_poll_at
 
     @property
     def assigned(self) -> frozenset[TopicPartition] | None:
         """The partitions this member reads (may be none); None while it is joining or rebalancing = not ready."""
-        return self._assignment.partitions if self._assignment.open else None
+        current = self._assignments.current
+        return current.partitions if current.open else None
 
     @property
     def polling(self) -> bool:
         """Whether the poll loop came round within a minute, or has not begun: what liveness may look at."""
-        return self._last_poll_at is None or self._clock() - self._last_poll_at < STALE_POLL
+        return self.last_poll_at is None or self._clock() - self.last_poll_at < STALE_POLL
 
     @property
     def assignment_known(self) -> bool:
         """Whether the group has told what is ours; not while joining or rebalancing. What readiness may look at."""
-        return self._assignment.open
+        return self._assignments.current.open
 
     @property
     def in_flight(self) -> int:
@@ -162,8 +158,30 @@ class ConcurrentConsumer:
     @property
     def lag(self) -> int:
         """Offsets between what is committed or committable and the ends of the partitions, as far as known."""
-        ends = ((tracker, self._client.highwater(name)) for name, tracker in self._assignment.trackers.items())
+        trackers = self._assignments.current.trackers
+        ends = ((tracker, self._client.highwater(name)) for name, tracker in trackers.items())
         return sum(max(end - tracker.base, 0) for tracker, end in ends if end is not None)
+
+    @property
+    def held(self) -> str | None:
+        """Why the line stands still (`hold`); None while it runs. What readiness may look at."""
+        return self._holds.line
+
+    def hold(self, why: str) -> None:
+        """Begins no record more until `release`; the first reason counts.
+
+        The member stays in its group, so that nobody else takes the partitions and does the same; it goes on polling,
+        and what is in a handler ends and is committed.
+        """
+        if self._holds.stop_line(why):
+            self._workers.stand_still()
+            self._observer(LineHeld(why))
+
+    def release(self) -> None:
+        """Goes on after `hold`."""
+        if self._holds.start_line():
+            self._workers.go_on()
+            self._observer(LineHeld(None))
 
     # The life of a member
 
@@ -178,6 +196,17 @@ class ConcurrentConsumer:
         """
         self._client = AIOKafkaConsumer(**client_arguments(self._settings, self._group, self._tuning))
         self._committer = Committer(self._client, self._observer)
+        self._poller = Poller(
+            self._client,
+            self._assignments,
+            self._workers,
+            self._holds,
+            lane_of=self._lane_of,
+            delay=self._delay,
+            tuning=self._tuning,
+            observer=self._observer,
+            clock=self._clock,
+        )
         self._client.subscribe(list(self._topics), listener=_Listener(self._on_revoked, self._on_assigned))
         try:
             if await self._join(stop):
@@ -212,85 +241,28 @@ class ConcurrentConsumer:
         return f"group {self._group} on {self._settings.bootstrap} was not joined for {', '.join(self._topics)}"
 
     async def _consume(self, stop: asyncio.Event) -> None:
+        assert self._poller is not None  # noqa: S101 -- set before joining
         try:
             async with asyncio.TaskGroup() as tasks:
-                polling = tasks.create_task(self._poll(), name="kafka-poll")
-                committing = tasks.create_task(self._commit_regularly(), name="kafka-commit")
-                watching = tasks.create_task(self._raise_crash(), name="kafka-crash")
+                polling = tasks.create_task(self._poller.run(), name="kafka-poll")
+                others = [
+                    tasks.create_task(self._commit_regularly(), name="kafka-commit"),
+                    tasks.create_task(self._watch(), name="kafka-watch"),
+                    tasks.create_task(self._raise_crash(), name="kafka-crash"),
+                ]
                 await stop.wait()
                 polling.cancel()
                 await asyncio.wait({polling})
                 await self._close_epoch()
-                committing.cancel()
-                watching.cancel()
+                for other in others:
+                    other.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None  # one part broke; the others were only cancelled for it
 
     # Records
 
-    async def _poll(self) -> None:
-        """Takes records for ever, also when everything is paused and when no partition is ours."""
-        observe_at = self._clock()
-        while True:
-            batches = await self._client.getmany(
-                timeout_ms=int(self._tuning.poll * 1_000), max_records=self._tuning.poll_records
-            )
-            self._last_poll_at = self._clock()
-            assignment = self._assignment
-            if batches:
-                await assignment.settled.wait()  # records arrive before on_partitions_assigned has ended (aiokafka 738)
-                if assignment is self._assignment and assignment.open:
-                    self._admit(assignment, batches)
-            if self._clock() >= observe_at:
-                observe_at = self._clock() + self._tuning.commit_every
-                await self._observe_positions()
-            self._press()
-            await asyncio.sleep(0)  # getmany does not yield while it has records
-
-    def _admit(self, assignment: _Assignment, batches: Mapping[TopicPartition, Sequence[Any]]) -> None:
-        self._observer(Polled(sum(map(len, batches.values()))))
-        for partition, batch in batches.items():
-            tracker = self._tracker(assignment, partition, batch[0].offset)
-            for message in batch:
-                if tracker.admit(message.offset):
-                    self._workers.submit(self._flight(message, partition, tracker.epoch))
-        self._workers.dispatch()
-
-    def _tracker(self, assignment: _Assignment, partition: TopicPartition, first: int) -> PartitionTracker:
-        """The partition's tracker, made anew when the log went back behind what was read.
-
-        The client never delivers an offset twice by itself. When it does, the broker has reset it to the start of
-        another log: counting on would skip the records of that log as finished.
-        """
-        tracker = assignment.trackers.get(partition)
-        if tracker is not None and first < tracker.position:
-            self._observer(Rewound(partition, tracker.position, first))
-            tracker = None
-        if tracker is None:
-            tracker = assignment.trackers[partition] = PartitionTracker(first, next(self._epochs))
-        return tracker
-
-    def _flight(self, message: Any, partition: TopicPartition, epoch: int) -> Flight:
-        record = Record(
-            message.topic,
-            message.partition,
-            message.offset,
-            message.timestamp,
-            message.key,
-            message.value,
-            tuple((name, value or b"") for name, value in message.headers),  # a header's value may be null
-        )
-        return Flight(record, partition, epoch, self._lane(record), record.size)
-
-    def _lane(self, record: Record) -> str:
-        """A record without a lane goes to its handler all the same: if it ended the loop, it would do so for ever."""
-        try:
-            return self._lane_of(record)
-        except Exception:  # noqa: BLE001 -- whatever is wrong with the record, its handler meets it too and reports it
-            return f"{record.topic}/{record.partition}"
-
     def _landed(self, flight: Flight) -> None:
-        tracker = self._assignment.trackers.get(flight.partition)
+        tracker = self._assignments.current.trackers.get(flight.partition)
         if tracker is None or not tracker.finish(flight.record.offset, flight.epoch):
             self._observer(Stale(flight.record))
             return
@@ -298,29 +270,17 @@ class ConcurrentConsumer:
         if self._finished >= self._tuning.commit_after:
             self._commit_due.set()
 
-    async def _observe_positions(self) -> None:
-        """Moves the base over transaction markers and other gaps at the end of idle partitions."""
-        if not self._assignment.open:
-            return  # the client's position may be ahead of what was admitted
-        idle = [(name, tracker) for name, tracker in self._assignment.trackers.items() if not tracker.in_flight]
-        with suppress(TimeoutError, KafkaError):
-            async with asyncio.timeout(self._tuning.poll):
-                for partition, tracker in idle:
-                    tracker.observed_position(await self._client.position(partition))
-
-    def _press(self) -> None:
-        """Pauses and resumes. Compared with what the client says: a rebalance forgets what was paused."""
-        if not self._assignment.open:
-            return
-        loads = {name: Load(one.in_flight, one.spread) for name, one in self._assignment.trackers.items()}
-        wanted = self._pressure.update(loads, size=self._workers.size) & self._client.assignment()
-        paused = frozenset(self._client.paused())
-        if more := wanted - paused:
-            self._client.pause(*more)
-            self._observer(Paused(more))
-        if fewer := paused - wanted:
-            self._client.resume(*fewer)
-            self._observer(Resumed(fewer))
+    async def _watch(self) -> None:
+        """Evicts heads that hold up their partitions, so that a record that never ends does not stop all others."""
+        while True:
+            await asyncio.sleep(self._tuning.commit_every)
+            for tracker in self._assignments.current.trackers.values():
+                head = tracker.head
+                age = None if head is None else self._workers.seconds_in_handler(tracker.epoch, head)
+                if head is None or age is None:
+                    continue
+                if is_stuck(Head(age, tracker.spread, tracker.done_above_base), self._tuning.stuck):
+                    self._workers.evict(tracker.epoch, head)
 
     # Commits
 
@@ -331,18 +291,21 @@ class ConcurrentConsumer:
                     await self._commit_due.wait()
             self._commit_due.clear()
             self._finished = 0
-            if await self._commit(self._assignment, self._tuning.commit_within) is CommitResult.MEMBERSHIP_LOST:
+            if (
+                await self._commit(self._assignments.current, self._tuning.commit_within)
+                is CommitResult.MEMBERSHIP_LOST
+            ):
                 await self._give_up_membership()
             await asyncio.sleep(self._tuning.commit_gap)
 
-    async def _commit(self, assignment: _Assignment, within: float) -> CommitResult:
+    async def _commit(self, assignment: Assignment, within: float) -> CommitResult:
         assert self._committer is not None  # noqa: S101 -- set before anything that commits is started
         return await self._committer.commit(assignment.trackers, within=within)
 
     async def _give_up_membership(self) -> None:
         """The partitions are with others, who repeat what was not committed: going on would only double their work."""
         self._observer(MembershipLost(self._workers.in_flight))
-        self._forget()
+        self._assignments.forget()
         await self._workers.cancel()
 
     # Rebalances
@@ -359,34 +322,22 @@ class ConcurrentConsumer:
         which is blocked meanwhile.
         """
         async with self._closing:
-            assignment = self._assignment
+            assignment = self._assignments.current
             assignment.open = False
             began = self._clock()
             drained = await self._workers.drain(self._settings.drain_deadline)
             left = self._settings.drain_deadline - (self._clock() - began)
             await self._commit(assignment, min(max(left, self._tuning.commit_floor), self._tuning.commit_within))
-            self._forget()
+            self._assignments.forget()
             self._observer(drained)
-
-    def _forget(self) -> None:
-        """From here on results of the old assignment are stale; whoever waits for it is woken to find out."""
-        old, self._assignment = self._assignment, _Assignment()
-        old.open = False
-        old.settled.set()
 
     async def _on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
         with self._crashing():
-            assignment = self._assignment
+            assignment = self._assignments.current
             names = frozenset(partitions)
             committed = await self._committed(names)
-            trackers = {name: self._restored(name, found) for name, found in committed.items()}
-            if assignment is not self._assignment:
-                return
-            assignment.trackers.update(trackers)
-            assignment.partitions = names
-            assignment.open = True
-            assignment.settled.set()
-            self._observer(Assigned(names, sum(tracker.done_above_base for tracker in trackers.values())))
+            if assignment is self._assignments.current:
+                self._observer(Assigned(names, self._assignments.open(names, committed)))
 
     async def _committed(self, partitions: frozenset[TopicPartition]) -> Mapping[TopicPartition, OffsetAndMetadata]:
         """What was committed. Unread, it costs repetitions: trackers then begin with the first record that arrives."""
@@ -397,14 +348,6 @@ class ConcurrentConsumer:
         except (TimeoutError, KafkaError) as error:
             self._observer(BitmapIgnored(None, f"committed offsets were not read: {type(error).__name__}"))
             return {}
-
-    def _restored(self, partition: TopicPartition, committed: OffsetAndMetadata) -> PartitionTracker:
-        try:
-            done = decode(committed.metadata, committed.offset)
-        except UnreadableBitmap as error:
-            self._observer(BitmapIgnored(partition, str(error)))
-            done = 0
-        return PartitionTracker(committed.offset, next(self._epochs), done)
 
     # Breaking
 

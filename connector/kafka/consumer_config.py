@@ -7,6 +7,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 
 from connector.kafka.connection import connection_arguments
 from connector.kafka.pressure import Watermarks
+from connector.kafka.stuck import StuckRules
 from connector.kafka.workers import Backoff
 from connector.runtime.settings import KafkaSettings
 
@@ -32,6 +33,7 @@ class Tuning:
         committed_within: How long reading back the committed offsets may take.
         held: Waits of a record whose defect handler raises.
         marks: Bounds of what is held.
+        stuck: When a record that does not end is put aside.
     """
 
     poll: float = 0.2
@@ -46,6 +48,7 @@ class Tuning:
     committed_within: float = 10.0
     held: Backoff = field(default_factory=Backoff)
     marks: Watermarks = field(default_factory=Watermarks)
+    stuck: StuckRules = field(default_factory=StuckRules)
 
 
 def client_arguments(settings: KafkaSettings, group: str, tuning: Tuning) -> dict[str, Any]:
@@ -55,6 +58,8 @@ def client_arguments(settings: KafkaSettings, group: str, tuning: Tuning) -> dic
     return {
         **connection_arguments(settings, group),
         "group_id": group,
+        # A static member comes back to its partitions without a rebalance, if it does so within the session time-out.
+        "group_instance_id": settings.group_instance_id,
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",  # anything else skips records that were never read
         "isolation_level": "read_committed",  # upstream may use transactions; without them it costs nothing

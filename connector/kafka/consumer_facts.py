@@ -5,6 +5,7 @@ Exceptions in facts are for their type and our own texts; an adapter must not pr
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from aiokafka.structs import TopicPartition
@@ -21,12 +22,22 @@ class Polled:
     records: int
 
 
+class Outcome(StrEnum):
+    """How a record came to its end."""
+
+    HANDLED = "handled"
+    BURIED = "buried"
+    EVICTED = "evicted"
+    PUT_BACK = "put_back"
+
+
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The handler (or after it the defect handler) returned; *seconds* since it was begun."""
+    """The handler (or whoever took the record after it) returned; *seconds* since it was begun."""
 
     record: Record
     seconds: float
+    outcome: Outcome = Outcome.HANDLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,10 @@ class Defective:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The defect handler raised too: the record keeps its place in flight and is tried again after *retry_in* s."""
+    """Nobody takes the record: burying it or writing it to a delay topic failed, and is tried again in *retry_in* s.
+
+    Meanwhile it keeps its place in flight.
+    """
 
     record: Record
     attempt: int
@@ -80,7 +94,7 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Fetching of these partitions stopped: too much is held."""
+    """Fetching of these partitions stopped: too much is held, the head is not due, or the line stands still."""
 
     partitions: Partitions
 
@@ -133,6 +147,73 @@ class Rewound:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class NotDue:
+    """The head of a delay partition is to be handled *seconds* from now: the partition waits."""
+
+    partition: TopicPartition
+    offset: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A record holds up its partition: its handler, in which it has been for *seconds*, is cancelled."""
+
+    record: Record
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LineHeld:
+    """Nothing is begun any more, for the reason given; None: it goes on."""
+
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStanding:
+    """How a partition stands.
+
+    Attributes:
+        incomplete: Records read and not finished.
+        spread: Offsets between the first unfinished and the last read.
+        oldest_ms: When the first unfinished record was written, or the one that is not due (epoch milliseconds); None
+            when there is none.
+        lag: Offsets to the end of the log, as far as known.
+    """
+
+    incomplete: int
+    spread: int
+    oldest_ms: int | None
+    lag: int
+
+
+class PauseReason(StrEnum):
+    """Why a partition is not read."""
+
+    FULL = "full"
+    NOT_DUE = "not_due"
+    LINE_HELD = "line_held"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How this member stands, told by the poll loop every second: whoever hears nothing knows that it hangs.
+
+    Attributes:
+        partitions: What is assigned; empty during a rebalance.
+        paused: Partitions that are not read, by reason; the reasons may overlap.
+        in_flight: Records in a handler.
+        waiting: Records read whose turn has not come.
+    """
+
+    partitions: Mapping[TopicPartition, PartitionStanding]
+    paused: Mapping[PauseReason, int]
+    in_flight: int
+    waiting: int
+
+
 ConsumerFact = (
     Polled
     | Completed
@@ -149,6 +230,10 @@ ConsumerFact = (
     | MembershipLost
     | BitmapIgnored
     | Rewound
+    | NotDue
+    | Stuck
+    | LineHeld
+    | Standing
 )
 
 

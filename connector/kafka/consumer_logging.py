@@ -7,6 +7,7 @@ import traceback
 from typing import assert_never
 
 import structlog
+from aiokafka.structs import TopicPartition
 
 from connector.kafka.consumer_facts import (
     Assigned,
@@ -18,7 +19,10 @@ from connector.kafka.consumer_facts import (
     Defective,
     Drained,
     Held,
+    LineHeld,
     MembershipLost,
+    NotDue,
+    Outcome,
     Partitions,
     Paused,
     Polled,
@@ -26,6 +30,8 @@ from connector.kafka.consumer_facts import (
     Revoked,
     Rewound,
     Stale,
+    Standing,
+    Stuck,
 )
 from connector.kafka.record import Record
 
@@ -35,8 +41,18 @@ log = structlog.get_logger()
 def log_fact(fact: ConsumerFact) -> None:  # noqa: C901, PLR0912 -- one case per fact; the last proves it complete
     """One line per fact that an operator may ask for; records and commits that went well are not told."""
     match fact:
-        case Polled() | Completed() | Committed():
+        case Completed(record, _, Outcome.PUT_BACK):
+            log.warning("kafka.put_back", **_named(record))
+        case Polled() | Completed() | Committed() | Standing():
             pass
+        case NotDue(partition, offset, seconds):
+            log.debug("kafka.not_due", **_place_in(partition), offset=offset, seconds=round(seconds, 1))
+        case Stuck(record, seconds):
+            log.error("kafka.stuck", **_named(record), seconds=round(seconds, 1))
+        case LineHeld(None):
+            log.warning("kafka.line_released")
+        case LineHeld(why):
+            log.error("kafka.line_held", why=why)
         case Paused(partitions):
             log.debug("kafka.paused", **_counted(partitions))
         case Resumed(partitions):
@@ -53,9 +69,10 @@ def log_fact(fact: ConsumerFact) -> None:  # noqa: C901, PLR0912 -- one case per
         case MembershipLost(in_flight):
             log.warning("kafka.membership_lost", in_flight=in_flight)
         case BitmapIgnored(partition, reason):
-            log.warning("kafka.bitmap_ignored", partition=partition and f"{partition[0]}/{partition[1]}", reason=reason)
+            where = {} if partition is None else _place_in(partition)
+            log.warning("kafka.bitmap_ignored", **where, reason=reason)
         case Rewound(partition, position, offset):
-            log.warning("kafka.rewound", partition=f"{partition[0]}/{partition[1]}", position=position, offset=offset)
+            log.warning("kafka.rewound", **_place_in(partition), position=position, offset=offset)
         case Stale(record):
             log.warning("kafka.stale_result", **_named(record))
         case Defective(record, error):
@@ -75,6 +92,10 @@ def log_fact(fact: ConsumerFact) -> None:  # noqa: C901, PLR0912 -- one case per
 
 def _counted(partitions: Partitions) -> dict[str, object]:
     return {"topics": sorted({name.topic for name in partitions}), "partitions": len(partitions)}
+
+
+def _place_in(partition: TopicPartition) -> dict[str, object]:
+    return {"partition": f"{partition.topic}/{partition.partition}"}
 
 
 def _named(record: Record) -> dict[str, object]:

@@ -16,6 +16,7 @@ NAMESPACE = UUID("6f2cfa1e-52d5-5a0f-9d0b-1f3f0c5b1e11")
 
 MAX_HEADER = 4_096
 MAX_MESSAGE = 512
+MAX_DIGITS = 15
 TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 
 
@@ -84,13 +85,13 @@ def child_traceparent(parent: str | None, trace_seed: str, span_seed: str) -> st
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a record goes to a delay or dead-letter topic."""
+    """Why a record goes to a delay or dead-letter topic. One that was only asked to wait has not failed yet."""
 
     kind: str
     code: str
     message: str
     attempt: int
-    first_failure_at_ms: int
+    first_failure_at_ms: int | None
     last_failure_at_ms: int
     due_at_ms: int | None = None
 
@@ -118,12 +119,12 @@ def failure_headers(
     original: Headers, *, topic: str, partition: int, offset: int, timestamp_ms: int, failure: Failure
 ) -> Headers:
     """The headers of a record on its way to a delay or dead-letter topic: the original ones, and its past."""
-    first = {
+    first: Mapping[str, str | None] = {
         "origin-topic": topic,
         "origin-partition": str(partition),
         "origin-offset": str(offset),
         "origin-timestamp": str(timestamp_ms),
-        "first-failure-at": str(failure.first_failure_at_ms),
+        "first-failure-at": None if failure.first_failure_at_ms is None else str(failure.first_failure_at_ms),
     }
     known = {name for name, _ in original}
     latest: Mapping[str, str | None] = {
@@ -136,5 +137,32 @@ def failure_headers(
         "error-fingerprint": failure.fingerprint,
     }
     kept = tuple(pair for pair in original if pair[0] not in REWRITTEN)
-    added = tuple((name, value.encode()) for name, value in first.items() if name not in known)
-    return kept + added + tuple((name, value.encode()) for name, value in latest.items() if value is not None)
+    added = {name: value for name, value in first.items() if name not in known} | dict(latest)
+    return kept + tuple((name, value.encode()) for name, value in added.items() if value is not None)
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a record's headers tell of its earlier hops; the defaults are those of a record on its first.
+
+    `attempts` counts the failed ones, `kind` is the last failure's.
+    """
+
+    attempts: int = 0
+    first_failure_at_ms: int | None = None
+    kind: str | None = None
+
+
+def past(headers: Headers) -> Past:
+    """The past of a record. What cannot be read counts as not said: the record then begins anew."""
+    return Past(_number(headers, "attempt") or 0, _number(headers, "first-failure-at"), text(headers, "failure-kind"))
+
+
+def due_at_ms(headers: Headers) -> int | None:
+    """When a record in a delay topic may be tried, epoch milliseconds; None when it may be at once."""
+    return _number(headers, "due-at")
+
+
+def _number(headers: Headers, name: str) -> int | None:
+    written = text(headers, name)
+    return int(written) if written and len(written) <= MAX_DIGITS and written.isascii() and written.isdigit() else None

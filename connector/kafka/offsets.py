@@ -50,14 +50,14 @@ class PartitionTracker:
     def __init__(self, base: int, epoch: int, done: int = 0) -> None:
         self.epoch = epoch
         self._position = base
-        self._in_flight: OrderedDict[int, None] = OrderedDict()
+        self._in_flight: OrderedDict[int, int] = OrderedDict()
         self._restored = done
         self._restored_from = base + 1
         self._version = 0
         self._committed_version = 0
 
-    def admit(self, offset: int) -> bool:
-        """Takes note of a delivered record.
+    def admit(self, offset: int, written_ms: int = 0) -> bool:
+        """Takes note of a delivered record that was written at *written_ms* (epoch milliseconds).
 
         Returns:
             Whether it is to be handled: False if it was finished before or was delivered already.
@@ -67,7 +67,7 @@ class PartitionTracker:
         self._position = offset + 1
         if self._was_restored(offset):
             return False
-        self._in_flight[offset] = None
+        self._in_flight[offset] = written_ms
         return True
 
     def finish(self, offset: int, epoch: int) -> bool:
@@ -102,6 +102,16 @@ class PartitionTracker:
         if self._in_flight:
             return next(iter(self._in_flight))
         return self._after_restored(self._position)
+
+    @property
+    def head(self) -> int | None:
+        """The first offset in flight; None when nothing is."""
+        return next(iter(self._in_flight), None)
+
+    @property
+    def head_written_ms(self) -> int | None:
+        """When the record at `head` was written; None when nothing is in flight."""
+        return next(iter(self._in_flight.values()), None)
 
     @property
     def in_flight(self) -> int:

@@ -9,12 +9,14 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
 
 from aiokafka.structs import TopicPartition
 
-from connector.kafka.consumer_facts import Completed, ConsumerObserver, Defective, Drained, Held
+from connector.kafka.consumer_facts import Completed, ConsumerObserver, Defective, Drained, Held, Outcome, Stuck
 from connector.kafka.lanes import Lanes
-from connector.kafka.record import Handler, OnDefect, Record
+from connector.kafka.record import Handler, OnDefect, PutAside, Record
 
 TURNS_BETWEEN_YIELDS = 32
 """Handlers that never wait would keep the loop for themselves: no heartbeat, no commit, no poll."""
@@ -41,13 +43,34 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A record on its way through a handler, with what is needed to complete it."""
+    """A record on its way through a handler, with what is needed to complete it.
+
+    One that is `early` is not to be handled yet and goes back to its delay topic.
+    """
 
     record: Record
     partition: TopicPartition
     epoch: int
     lane: str
     size: int
+    early: bool = False
+
+
+class _Stage(Enum):
+    HANDLED = auto()
+    EVICTED = auto()
+    LEAVING = auto()
+    """On its way to another topic: whoever takes it may not be cancelled for being slow."""
+
+
+@dataclass(slots=True)
+class _Flying:
+    """A flight, the task it is in, and since when (monotonic)."""
+
+    flight: Flight
+    task: "asyncio.Task[None]"
+    began: float
+    stage: _Stage = _Stage.HANDLED
 
 
 class Workers:
@@ -56,7 +79,9 @@ class Workers:
     Args:
         handler: Called once per flight.
         on_defect: Called when the handler raised, until it returns.
-        landed: Told about each flight whose handler (or defect handler) returned.
+        on_stuck: Called with a record that is evicted, until it returns; without it nothing is evicted.
+        put_back: Called with a record that is early, until it returns.
+        landed: Told about each flight whose handler (or who took it afterwards) returned.
         failed: Told when a worker itself breaks; it is a bug here and the consumer must not go on.
         lane_concurrency: Flights of one lane at once.
         concurrency: Flights at once.
@@ -75,9 +100,13 @@ class Workers:
         observer: ConsumerObserver,
         backoff: Backoff,
         chance: Callable[[], float],
+        on_stuck: PutAside | None = None,
+        put_back: PutAside | None = None,
     ) -> None:
         self._handler = handler
         self._on_defect = on_defect
+        self._on_stuck = on_stuck
+        self._put_back = put_back
         self._landed = landed
         self._failed = failed
         self._concurrency = concurrency
@@ -87,13 +116,14 @@ class Workers:
         self._lanes: Lanes[Flight] = Lanes(lane_concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
-        self._in_flight = 0
+        self._flying: dict[tuple[int, int], _Flying] = {}  # by epoch and offset; an epoch is of one partition
+        self._standing_still = False
         self._size = 0
 
     @property
     def in_flight(self) -> int:
         """Records in a handler now."""
-        return self._in_flight
+        return len(self._flying)
 
     @property
     def waiting(self) -> int:
@@ -110,8 +140,33 @@ class Workers:
         self._size += flight.size
         self._lanes.put(flight.lane, flight)
 
+    def stand_still(self) -> None:
+        """Begins nothing more until `go_on`; what is in a handler goes on to its end."""
+        self._standing_still = True
+
+    def go_on(self) -> None:
+        """Ends `stand_still`."""
+        self._standing_still = False
+        self.dispatch()
+
+    def seconds_in_handler(self, epoch: int, offset: int) -> float | None:
+        """How long a record has been in its handler; None when it is in none (any more)."""
+        flying = self._flying.get((epoch, offset))
+        return None if flying is None or flying.stage is not _Stage.HANDLED else time.monotonic() - flying.began
+
+    def evict(self, epoch: int, offset: int) -> None:
+        """Cancels the handler of a record; then the record is handed to `on_stuck` until that takes it."""
+        flying = self._flying.get((epoch, offset))
+        if flying is None or flying.stage is not _Stage.HANDLED or self._on_stuck is None:
+            return
+        flying.stage = _Stage.EVICTED
+        self._observer(Stuck(flying.flight.record, time.monotonic() - flying.began))
+        flying.task.cancel()
+
     def dispatch(self) -> None:
         """Starts workers for what may run, within the bound."""
+        if self._standing_still:
+            return
         for _ in range(min(self._lanes.runnable, self._concurrency - len(self._tasks))):
             task = asyncio.create_task(self._work(), name=f"kafka-worker-{next(self._numbers)}")
             self._tasks.add(task)
@@ -126,10 +181,10 @@ class Workers:
         """Waits up to *deadline* seconds for what is in flight, then cancels the rest. Nothing new begins."""
         began = time.monotonic()
         self.drop_waiting()
-        in_flight = self._in_flight
+        in_flight = self.in_flight
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=deadline)
-        abandoned = self._in_flight
+        abandoned = self.in_flight
         await self.cancel()
         return Drained(in_flight, abandoned, time.monotonic() - began)
 
@@ -152,42 +207,77 @@ class Workers:
 
     async def _take_turns(self) -> None:
         for turn in itertools.count(1):
-            flight = self._lanes.take()
+            flight = None if self._standing_still else self._lanes.take()
             if flight is None:
                 return
-            self._in_flight += 1
             try:
                 await self._fly(flight)
             finally:
-                self._in_flight -= 1
                 self._size -= flight.size
                 self._lanes.done(flight.lane)
             if turn % TURNS_BETWEEN_YIELDS == 0:
                 await asyncio.sleep(0)
 
     async def _fly(self, flight: Flight) -> None:
-        began = time.monotonic()
+        place = (flight.epoch, flight.record.offset)
+        flying = self._flying[place] = _Flying(flight, _this_task(), time.monotonic())
         try:
-            await self._handler(flight.record)
-        except asyncio.CancelledError:
-            if _being_cancelled():
-                raise
-            await self._bury(flight.record, HandlerCancelled("the handler was cancelled from within"))
-        except Exception as error:  # noqa: BLE001 -- whatever a handler raises is a defect of that record only
-            await self._bury(flight.record, error)
+            outcome = await (self._returned(flying) if flight.early else self._handled(flying))
+        finally:
+            del self._flying[place]
         self._landed(flight)
-        self._observer(Completed(flight.record, time.monotonic() - began))
+        self._observer(Completed(flight.record, time.monotonic() - flying.began, outcome))
 
-    async def _bury(self, record: Record, error: Exception) -> None:
-        """Hands the record to the defect handler until it has it.
+    async def _handled(self, flying: _Flying) -> Outcome:
+        record = flying.flight.record
+        error = await self._attempted(flying)
+        evicted, flying.stage = flying.stage is _Stage.EVICTED, _Stage.LEAVING
+        if error is None:
+            return Outcome.HANDLED
+        if evicted and self._on_stuck is not None:
+            await self._until_taken(record, self._on_stuck)
+            return Outcome.EVICTED
+        self._observer(Defective(record, error))
+        await self._until_taken(record, partial(self._bury, error))
+        return Outcome.BURIED
+
+    async def _attempted(self, flying: _Flying) -> Exception | None:
+        """Runs the handler: what it raised, if anything.
+
+        Raises:
+            CancelledError: Not the record is to go, but the worker.
+        """
+        try:
+            await self._handler(flying.flight.record)
+        except asyncio.CancelledError:
+            _forgive(flying)
+            if flying.task.cancelling():
+                raise
+            return HandlerCancelled("the handler was cancelled from within, or for being stuck")
+        except Exception as error:  # noqa: BLE001 -- whatever a handler raises is a defect of that record only
+            _forgive(flying)
+            return error
+        _forgive(flying)  # it came to its end all the same
+        return None
+
+    async def _returned(self, flying: _Flying) -> Outcome:
+        flying.stage = _Stage.LEAVING
+        if self._put_back is not None:
+            await self._until_taken(flying.flight.record, self._put_back)
+        return Outcome.PUT_BACK
+
+    async def _bury(self, error: Exception, record: Record) -> None:
+        await self._on_defect(record, error)
+
+    async def _until_taken(self, record: Record, put: PutAside) -> None:
+        """Offers the record until it is taken.
 
         Meanwhile the record keeps its place in flight: when dead letters cannot be written, the line stops by itself
         instead of piling up records that have nowhere to go.
         """
-        self._observer(Defective(record, error))
         for attempt in itertools.count(1):
             try:
-                await self._on_defect(record, error)
+                await put(record)
             except Exception as failure:  # noqa: BLE001 -- the record is held whatever went wrong
                 wait = self._backoff.after(attempt, self._chance())
                 self._observer(Held(record, attempt, wait, failure))
@@ -203,6 +293,13 @@ class Workers:
             self._failed(error)
 
 
-def _being_cancelled() -> bool:
+def _forgive(flying: _Flying) -> None:
+    """An eviction cancels the handler, not the worker: the task is not to count as cancelled after it."""
+    if flying.stage is _Stage.EVICTED:
+        flying.task.uncancel()
+
+
+def _this_task() -> "asyncio.Task[None]":
     task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
+    assert task is not None  # noqa: S101 -- only workers fly, and they are tasks
+    return task

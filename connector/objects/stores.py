@@ -7,7 +7,6 @@ from typing import assert_never
 from connector.objects.config import FolderStore, S3Store, StoreConfigs
 from connector.objects.errors import UnknownStore
 from connector.objects.folder import FolderObjects
-from connector.objects.s3 import open_s3
 from connector.objects.store import ObjectStore
 
 
@@ -40,6 +39,8 @@ async def open_stores(configs: StoreConfigs) -> AsyncIterator[Stores]:
                 case FolderStore():
                     stores[name] = FolderObjects(config.root)
                 case S3Store():
+                    from connector.objects.s3 import open_s3  # noqa: PLC0415 -- 20 MiB, for those who have a bucket
+
                     stores[name] = await stack.enter_async_context(open_s3(config))
                 case _:
                     assert_never(config)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connector.files.limits import DEFAULT_LIMITS, Limits
@@ -66,7 +66,11 @@ class HttpSettings(Section):
 
 
 class KafkaSettings(Section):
-    """The broker and the names of things on it."""
+    """The broker and the names of things on it.
+
+    `group_instance_id` (a pod's stable name) makes this process a static member of its groups: it may restart within
+    `session_timeout` without a rebalance, and keeps its partitions for so long when it does not come back.
+    """
 
     bootstrap: str
     topic_prefix: str = "fbc."
@@ -80,6 +84,7 @@ class KafkaSettings(Section):
     session_timeout: Seconds = 45.0
     drain_deadline: Seconds = 25.0
     compression: Literal["none", "lz4", "zstd"] = "lz4"
+    group_instance_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
 
 
 class DatabaseSettings(Section):
@@ -99,12 +104,18 @@ class IdentitySettings(Section):
 
 
 class GraphSettings(Section):
-    """Which Graph API is spoken to, and in which version."""
+    """Which Graph API is spoken to, in which version, and for how long.
+
+    Deadlines in seconds: to be connected, to get a request out, between two pieces of the answer, and for all of it.
+    """
 
     url: str = "https://graph.facebook.com"
     version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v26.0"
     connect_timeout: Seconds = 10.0
+    send_timeout: Seconds = 60.0
+    answer_timeout: Seconds = 90.0
     total_timeout: Seconds = 120.0
+    max_answer: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
 
 
 class ServiceSettings(BaseSettings):

@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError
 from connector.graph import protocol
 from connector.graph.protocol import Answer, Credentials, Garbled, GraphRequest, NoAnswer, Success
 from connector.graph.verdicts import (
+    UNREACHABLE,
     Impossible,
     RetryLater,
     Split,
@@ -78,6 +79,8 @@ def refusal_of(trouble: Trouble, label: str, ad_account_id: str | None, impossib
         case Throttled():
             message = f"Meta limits the calls of this {trouble.scope.value} ({label})"
             return Refusal(Code.THROTTLED, message, "ask again later", retry_after=trouble.wait_seconds)
+        case WaitForPerson() if trouble == UNREACHABLE:  # deleted or forbidden: what the call asked for is not there
+            return Refusal(impossible, f"Meta refuses: {trouble.cause} ({label})", trouble.advice)
         case WaitForPerson():
             return _waits(trouble, label, ad_account_id)
         case Impossible():

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from connector.database import engine as database
 from connector.kafka.consumer import ConcurrentConsumer, Record
+from connector.kafka.consumer_metrics import ConsumerMetrics
 from connector.kafka.producer import EventProducer
 from connector.kafka.topics import DELIVERIES, PROFILES
 from connector.objects.stores import open_stores
@@ -25,6 +26,7 @@ from services.ingest.holding import Holding
 from services.ingest.intake import Intake
 from services.ingest.patience import Patience
 from services.ingest.planning import Planner
+from services.ingest.preflighting import PreflightLook
 from services.ingest.releasing import ProfileIntake, Releaser
 from services.ingest.routes import DeliveryApi
 from services.ingest.settings import IngestSettings, PlanningSettings
@@ -65,6 +67,11 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
             clock=utc_now,
             stop=stop,
             batch=settings.planning.batch,
+            look=PreflightLook(
+                records=settings.preflight.records,
+                thresholds=settings.preflight.thresholds,
+                limits=settings.files.limits,
+            ),
             limits=settings.files.limits,
         )
         dead_letters = DeadLetters(producer, settings.kafka.topic_prefix, telemetry, utc_now, stop)
@@ -97,11 +104,13 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
             engine=engine,
             acceptor=acceptor,
             producer=producer,
+            releaser=releaser,
             clock=utc_now,
             publish_timeout=settings.publish_timeout,
         )
 
         prefix = settings.kafka.topic_prefix
+        metrics = ConsumerMetrics(telemetry.registry)
         deliveries = ConcurrentConsumer(
             settings.kafka,
             topics=[DELIVERIES.full_name(prefix)],
@@ -111,6 +120,7 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
             lane_concurrency=1,
             concurrency=settings.planning.in_flight,
             on_defect=intake.bury_defect,
+            observer=metrics.observer(DELIVERIES_GROUP),
         )
         profiles = ConcurrentConsumer(
             settings.kafka,
@@ -121,6 +131,7 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
             lane_concurrency=1,
             concurrency=PROFILES_IN_FLIGHT,
             on_defect=profile_intake.bury_defect,
+            observer=metrics.observer(PROFILES_GROUP),
         )
 
         app = application(_health(engine, deliveries, profiles), telemetry.registry)
@@ -131,7 +142,7 @@ async def serve(settings: IngestSettings, stop: asyncio.Event) -> None:
                 {
                     "deliveries": deliveries.run(stop),
                     "profiles": profiles.run(stop),
-                    "sweep": Sweep(status, releaser, settings.sweep, telemetry).run(stop),
+                    "sweep": Sweep(status, releaser, settings.sweep, telemetry, clock=utc_now).run(stop),
                 },
             )
 

@@ -1,6 +1,6 @@
 """The ledger's chunks: planned, emitted, settled."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connector.files.cutting import Chunk
 from connector.files.formats import FileKind
-from schemas.events import ChunkSettled, Dead, Delivered, Reason, Table, Waiting
+from schemas.events import ChunkSettled, Dead, Delivered, DeliveryState, Reason, Table, Waiting
 from services.ingest.files import PlannedFile, kind_of, table_of
 from services.ingest.plan import range_of
 from services.ingest.states import Settlement
@@ -54,8 +54,10 @@ async def add(connection: AsyncConnection, file: PlannedFile, planned: Sequence[
     await connection.execute(insert(chunks), rows)
 
 
-async def due(connection: AsyncConnection, revision: int, limit: int) -> list[DueChunk]:
-    """Chunks of a delivery that are to be sent, in their order."""
+async def due(
+    connection: AsyncConnection, revision: int, limit: int, among: Collection[tuple[int, int]] | None = None
+) -> list[DueChunk]:
+    """Chunks of a delivery that are to be sent, in their order; only those *among* (file index, chunk index)."""
     query = (
         select(chunks, files.c.etag, files.c.format, files.c.compression, files.c.as_table)
         .join(files, (files.c.revision == chunks.c.revision) & (files.c.file_index == chunks.c.file_index))
@@ -63,7 +65,28 @@ async def due(connection: AsyncConnection, revision: int, limit: int) -> list[Du
         .order_by(chunks.c.file_index, chunks.c.chunk_index)
         .limit(limit)
     )
+    if among is not None:
+        query = query.where(tuple_(chunks.c.file_index, chunks.c.chunk_index).in_(among))
     return [_due(row) for row in await connection.execute(query)]
+
+
+async def unsent(connection: AsyncConnection, *, before: datetime, limit: int) -> list[int]:
+    """Deliveries that moved last before *before* and have chunks that were never sent: what a crash left behind.
+
+    Those of a replacement may only wait for their turn; and who is still planning sends its chunks itself.
+    """
+    query = (
+        select(chunks.c.revision)
+        .distinct()
+        .join(deliveries, deliveries.c.revision == chunks.c.revision)
+        .where(
+            chunks.c.emitted < chunks.c.emission,
+            deliveries.c.state == DeliveryState.UPLOADING,
+            deliveries.c.updated_at < before,
+        )
+        .limit(limit)
+    )
+    return list(await connection.scalars(query))
 
 
 async def mark_emitted(connection: AsyncConnection, emitted: Sequence[DueChunk]) -> None:
@@ -79,14 +102,17 @@ class ChunkStanding:
 
     records: int
     settlement: Settlement
+    emission: int
     settled_at: datetime | None
 
 
 async def standing(connection: AsyncConnection, event: ChunkSettled) -> ChunkStanding | None:
     """The chunk *event* speaks of, or None when there is none."""
-    query = select(chunks.c.records, chunks.c.settlement, chunks.c.settled_at).where(_same_chunk(event))
+    query = select(chunks.c.records, chunks.c.settlement, chunks.c.emission, chunks.c.settled_at).where(
+        _same_chunk(event)
+    )
     row = (await connection.execute(query)).one_or_none()
-    return None if row is None else ChunkStanding(row.records, Settlement(row.settlement), row.settled_at)
+    return None if row is None else ChunkStanding(row.records, Settlement(row.settlement), row.emission, row.settled_at)
 
 
 async def settle(connection: AsyncConnection, event: ChunkSettled, settlement: Settlement) -> None:
@@ -126,6 +152,20 @@ def reason_of(event: ChunkSettled) -> Reason | None:
             return Reason(code=code, message=message or code, advice=advice)
 
 
+REOPENED: Mapping[str, Any] = {
+    "settlement": Settlement.OPEN,
+    "accepted": 0,
+    "invalid": 0,
+    "rejected": 0,
+    "waiting": 0,
+    "dead": 0,
+    "reject_reasons": {},
+    "cell_rejects": {},
+    "reason": None,
+}
+"""A chunk that is to be settled once more: in no place, for no reason."""
+
+
 async def release_waiting(connection: AsyncConnection, revision: int) -> int:
     """Opens the waiting chunks of a delivery and makes them due once more; how many.
 
@@ -135,16 +175,8 @@ async def release_waiting(connection: AsyncConnection, revision: int) -> int:
         update(chunks)
         .where(chunks.c.revision == revision, chunks.c.settlement == Settlement.WAITING)
         .values(
-            settlement=Settlement.OPEN,
+            **REOPENED,
             emission=chunks.c.emission + 1,
-            accepted=0,
-            invalid=0,
-            rejected=0,
-            waiting=0,
-            dead=0,
-            reject_reasons={},
-            cell_rejects={},
-            reason=None,
         )
     )
     return result.rowcount

@@ -212,6 +212,18 @@ class SweepFailed(Fact):
 
 
 @dataclass(frozen=True)
+class DeliveryReleased(Fact):
+    """An operator let a delivery go on."""
+
+    name: ClassVar[str] = "delivery.released"
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("fbc_chunks_released_by_operators_total", "waiting chunks an operator let go on", value="chunks"),
+    )
+    revision: int
+    chunks: int
+
+
+@dataclass(frozen=True)
 class WaitingReleased(Fact):
     """A profile is connected again: what waited for it goes on."""
 

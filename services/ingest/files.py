@@ -32,6 +32,8 @@ class PlannedFile:
     checkpoint: Checkpoint
     kind: FileKind
     table: Table | None
+    preflight: dict[str, Any] | None = None
+    """What its first records looked like; None before anybody looked."""
 
     @property
     def unplanned(self) -> bool:
@@ -73,6 +75,12 @@ async def pin(
         as_table=None if table is None else table.model_dump(mode="json"),
     )
     return replace(file, planning=Planning.PLANNING, etag=info.etag, kind=kind, table=table)
+
+
+async def looked_at(connection: AsyncConnection, file: PlannedFile, report: dict[str, Any]) -> PlannedFile:
+    """Notes what the first records looked like: no values, no hashes."""
+    await _write(connection, file, preflight=report)
+    return replace(file, preflight=report)
 
 
 async def advance(connection: AsyncConnection, file: PlannedFile, checkpoint: Checkpoint) -> PlannedFile:
@@ -151,4 +159,5 @@ def _file(row: Row[Any]) -> PlannedFile:
         ),
         kind=kind_of(row),
         table=table_of(row),
+        preflight=row.preflight,
     )

@@ -25,7 +25,6 @@ from schemas.events import (
     DeliveryRequested,
     DeliveryState,
     FileRef,
-    Operation,
     Reason,
     Reject,
     RowRange,
@@ -85,20 +84,6 @@ def reason(code: str, message: str, advice: str | None = None) -> Reason:
 
 def refused(event: DeliveryRequested) -> Ending | None:
     """Why *event* is not planned at all, or None when it is."""
-    match event.operation:
-        case Operation.REPLACE:
-            return Ending(
-                DeliveryState.FAILED,
-                reason(
-                    "replace_not_supported",
-                    "the operation replace is not supported: nothing was read and nothing was sent",
-                    "publish an add, or a remove followed by an add, with new revisions",
-                ),
-            )
-        case Operation.ADD | Operation.REMOVE:
-            pass
-        case _:
-            assert_never(event.operation)
     if event.kind is DeliveryKind.CONNECTION_CREATED and not event.quick_settings.historical_data_enabled:
         return Ending(
             DeliveryState.CANCELLED,

@@ -7,10 +7,12 @@ from the checkpoint.
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from contextlib import aclosing
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from connector.audience.heads import Refused as RefusedHead
 from connector.files.cutting import Checkpoint, Item
 from connector.files.decoding import Corrupt
 from connector.files.formats import Refusal
@@ -20,8 +22,8 @@ from connector.objects.errors import StoreError
 from connector.objects.store import ObjectStore
 from connector.objects.stores import Stores
 from connector.telemetry import Telemetry
-from schemas.events import DeliveryState, Reason
-from services.ingest import chunks, deliveries, files, plan, rejects
+from schemas.events import DeliveryState, Operation, Reason
+from services.ingest import chunks, deliveries, files, plan, rejects, replacing
 from services.ingest.clock import Clock
 from services.ingest.cutting import stretches
 from services.ingest.deliveries import Delivery
@@ -33,7 +35,8 @@ from services.ingest.holding import Stopped
 from services.ingest.inspecting import inspect
 from services.ingest.patience import TryLater
 from services.ingest.plan import Destination, Ending
-from services.ingest.states import Verdict, ended
+from services.ingest.preflighting import PreflightLook, refusal, stored
+from services.ingest.states import Planning, Verdict, ended
 from services.ingest.status import StatusPublisher
 
 
@@ -55,6 +58,7 @@ class Planner:
         clock: Clock,
         stop: asyncio.Event,
         batch: int,
+        look: PreflightLook,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._engine = engine
@@ -66,6 +70,7 @@ class Planner:
         self._clock = clock
         self._stop = stop
         self._batch = batch
+        self._look = look
         self._limits = limits
 
     async def plan(self, revision: int) -> None:
@@ -86,10 +91,18 @@ class Planner:
         destination = delivery.destination or await self._resolved(delivery)
         if destination is None:
             return
+        refused = await self._preflight(delivery, destination)
+        if refused is not None:
+            await self._end(delivery, Ending(DeliveryState.FAILED, refused))
+            return
         await self._emission.emit_due(delivery, destination)
         for file in await self._files(revision):
             if file.unplanned:
-                await self._plan_file(delivery, destination, file)
+                await self._unless_unfit(delivery, file, self._plan_file(delivery, destination, file))
+        if delivery.event.operation is Operation.REPLACE and not await self._replaceable(revision):
+            await self._end(delivery, Ending(DeliveryState.FAILED, replacing.INCOMPLETE))
+            return
+        await self._emission.emit_due(delivery, destination)
         await self._reassess(revision)
 
     async def give_up(self, revision: int, error: TryLater) -> None:
@@ -98,6 +111,13 @@ class Planner:
             error.code, str(error), "when the cause is gone, publish the delivery again with a new revision"
         )
         await self._end(await self._found(revision), Ending(DeliveryState.FAILED, reason))
+
+    async def _replaceable(self, revision: int) -> bool:
+        """Whether all files were planned and hold something: a file left out would take its people out, too."""
+        planned = await self._files(revision)
+        return all(file.planning is Planning.PLANNED for file in planned) and any(
+            file.checkpoint.chunks for file in planned
+        )
 
     async def _found(self, revision: int) -> Delivery:
         async with self._engine.connect() as connection:
@@ -152,29 +172,60 @@ class Planner:
         async with self._engine.connect() as connection:
             return await files.of_delivery(connection, revision)
 
-    async def _plan_file(self, delivery: Delivery, destination: Destination, file: PlannedFile) -> None:
-        """Plans one file to its end, or notes why it cannot be; the next file is not disturbed.
+    async def _preflight(self, delivery: Delivery, destination: Destination) -> Reason | None:
+        """Looks at the beginning of every file before anything of the delivery is sent; why it is refused, or None.
+
+        A file that cannot be read at all is refused alone, as it is when it breaks off later.
+        """
+        for file in await self._files(delivery.revision):
+            if file.unplanned and file.preflight is None:
+                await self._unless_unfit(delivery, file, self._look_at(delivery, destination, file))
+        looked_at = await self._files(delivery.revision)
+        found = (refusal(file.name, file.preflight) for file in looked_at if file.preflight is not None)
+        return next((reason for reason in found if reason is not None), None)
+
+    async def _look_at(self, delivery: Delivery, destination: Destination, file: PlannedFile) -> None:
+        store = self._stores.get(file.store)
+        opened = await self._opened(delivery, store, file)
+        if isinstance(opened, Reason):
+            await self._refuse(file, opened)
+            return
+        found = await self._look.at(
+            store, delivery.event, opened, value_based=destination.value_based, now=self._clock()
+        )
+        async with self._engine.begin() as connection:
+            await files.looked_at(connection, opened, stored(found, self._look.records))
+        if self._stop.is_set():
+            raise Stopped
+
+    async def _unless_unfit(self, delivery: Delivery, file: PlannedFile, work: Awaitable[None]) -> None:
+        """Does *work* on one file, or notes why it cannot be done; the next file is not disturbed.
 
         Raises:
             TryLater: The store is not available; planning goes on at the checkpoint.
         """
-        started = time.monotonic()
+        announced = delivery.event.files[file.index]
         try:
-            store = self._stores.get(file.store)
-            opened = await self._opened(delivery, store, file)
-            if isinstance(opened, Reason):
-                await self._refuse(file, opened)
-                return
-            file = await self._read(delivery, destination, store, opened)
+            await work
         except StoreError as error:
             if error.retryable:
                 raise TryLater(error.code, f"{file.name}: {error}") from error
-            await self._refuse_current(file, plan.unreadable(delivery.event.files[file.index], error))
-            return
+            await self._refuse_current(file, plan.unreadable(announced, error))
         except (Corrupt, UnreadableParquet, LimitViolated) as error:
-            await self._refuse_current(file, plan.unfit(delivery.event.files[file.index], error))
+            await self._refuse_current(file, plan.unfit(announced, error))
+        except RefusedHead as error:
+            await self._refuse_current(file, plan.unread(announced, error.refusal))
+
+    async def _plan_file(self, delivery: Delivery, destination: Destination, file: PlannedFile) -> None:
+        """Plans one file to its end."""
+        started = time.monotonic()
+        store = self._stores.get(file.store)
+        opened = await self._opened(delivery, store, file)
+        if isinstance(opened, Reason):
+            await self._refuse(file, opened)
             return
-        await self._finish(delivery, file, time.monotonic() - started)
+        planned = await self._read(delivery, destination, store, opened)
+        await self._finish(delivery, planned, time.monotonic() - started)
 
     async def _opened(self, delivery: Delivery, store: ObjectStore, file: PlannedFile) -> PlannedFile | Reason:
         """The file with its version and its kind pinned, or why the object found is not the one announced."""

@@ -23,6 +23,7 @@ from connector.telemetry import Telemetry
 from connector.telemetry.logs import configure
 from services.ingest.clock import utc_now
 from services.ingest.deadletters import DeadLetters
+from services.ingest.emission import Emission
 from services.ingest.holding import Holding
 from services.ingest.outcomes import OutcomeIntake
 from services.ingest.patience import Patience
@@ -35,6 +36,7 @@ NAME = "progress"
 FINISH_TIMEOUT = 10.0
 STOP_TIMEOUT = 10.0
 COMMIT_TIMEOUT = 5.0
+EMISSION_BATCH = 50
 
 log = structlog.get_logger()
 
@@ -53,7 +55,8 @@ async def serve(settings: ProgressSettings, stop: asyncio.Event) -> None:
         producer = await stack.enter_async_context(EventProducer(settings.kafka, NAME))
 
         status = StatusPublisher(engine, producer, NAME, telemetry, utc_now)
-        settler = Settler(engine, status, telemetry, utc_now)
+        emission = Emission(engine, producer, telemetry, utc_now, batch=EMISSION_BATCH)
+        settler = Settler(engine, emission, status, telemetry, utc_now)
         dead_letters = DeadLetters(producer, settings.kafka.topic_prefix, telemetry, utc_now, stop)
         patience = Patience(base=settings.hold_base, cap=settings.hold_cap)
         intake = OutcomeIntake(settler, dead_letters, Holding("progress", patience, telemetry, stop), stop)

@@ -1,7 +1,8 @@
-"""What waits for a person goes on when auth says that the profile is connected again."""
+"""What waits for a person goes on when auth says that the profile is connected again, or an operator does."""
 
 import asyncio
 import random
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -12,16 +13,18 @@ from connector.kafka.producer import EventProducer, ProduceError
 from connector.kafka.record import leave_unfinished
 from connector.kafka.topics import DELIVERIES, PROFILES_DLQ
 from connector.telemetry import Telemetry
-from schemas.events import ProfileChanged, ProfileStatus
+from schemas.events import DeliveryState, Operation, ProfileChanged, ProfileStatus
 from schemas.registry import PROFILE_CHANGED
-from services.ingest import chunks, deliveries, profiles
+from services.ingest import chunks, deliveries, profiles, replacing
 from services.ingest.clock import Clock
 from services.ingest.deadletters import DeadLetters, KafkaRecord
+from services.ingest.deliveries import Delivery
 from services.ingest.emission import Emission
-from services.ingest.facts import WaitingReleased
+from services.ingest.facts import DeliveryReleased, WaitingReleased
 from services.ingest.holding import Holding, Stopped, Unrecordable, pause
 from services.ingest.patience import Patience, TryLater
 from services.ingest.publication import delivery_record
+from services.ingest.states import Settlement
 from services.ingest.status import StatusPublisher
 
 
@@ -63,6 +66,24 @@ class Releaser:
         if planned or revisions:
             self._telemetry.emit(WaitingReleased(str(profile_id), released, planned))
 
+    async def release_delivery(self, revision: int) -> int:
+        """Sends the waiting chunks of one delivery again, as an operator asked; how many.
+
+        A delivery that waits because auth could not say where it goes is planned again instead.
+
+        Raises:
+            TryLater: Kafka did not acknowledge; call again.
+        """
+        async with self._engine.connect() as connection:
+            delivery = await deliveries.find(connection, revision)
+        if delivery is not None and delivery.destination is None:
+            if delivery.state is DeliveryState.WAITING:
+                await self._to_be_planned(delivery)
+            return 0
+        released = await self._send_again(revision)
+        self._telemetry.emit(DeliveryReleased(revision, released))
+        return released
+
     async def sweep(self) -> None:
         """Releases what began to wait before its profile was connected, and was overlooked."""
         async with self._engine.connect() as connection:
@@ -70,26 +91,47 @@ class Releaser:
         for profile_id in overlooked:
             await self.release(profile_id)
 
+    async def send_unsent(self, *, before: datetime, limit: int) -> None:
+        """Sends what a crash left unsent, of deliveries that moved last before *before*.
+
+        Raises:
+            TryLater: Kafka did not acknowledge; call again.
+        """
+        async with self._engine.connect() as connection:
+            revisions = await chunks.unsent(connection, before=before, limit=limit)
+            found = [await deliveries.find(connection, revision) for revision in revisions]
+        for delivery in found:
+            if delivery is not None and delivery.destination is not None:
+                await self._emission.emit_due(delivery, delivery.destination)
+
     async def _plan_again(self, profile_id: UUID) -> int:
         """Writes the deliveries to their topic once more: they take the road of every other one."""
         async with self._engine.connect() as connection:
             waiting = await deliveries.waiting_to_be_planned(connection, profile_id)
         for delivery in waiting:
-            record = delivery_record(delivery.event, now=self._clock(), traceparent=delivery.traceparent)
-            try:
-                await self._producer.publish(DELIVERIES, record)
-            except ProduceError as error:
-                raise TryLater("kafka_unavailable", str(error)) from error
-            async with self._engine.begin() as connection:
-                await deliveries.touch(connection, delivery.revision, self._clock())
+            await self._to_be_planned(delivery)
         return len(waiting)
+
+    async def _to_be_planned(self, delivery: Delivery) -> None:
+        record = delivery_record(delivery.event, now=self._clock(), traceparent=delivery.traceparent)
+        try:
+            await self._producer.publish(DELIVERIES, record)
+        except ProduceError as error:
+            raise TryLater("kafka_unavailable", str(error)) from error
+        async with self._engine.begin() as connection:
+            await deliveries.touch(connection, delivery.revision, self._clock())
 
     async def _send_again(self, revision: int) -> int:
         async with self._engine.begin() as connection:
             delivery = await deliveries.locked(connection, revision)
             if delivery is None or delivery.destination is None:
                 return 0
-            released = await chunks.release_waiting(connection, revision)
+            if delivery.event.operation is not Operation.REPLACE:
+                released = await chunks.release_waiting(connection, revision)
+            elif await replacing.any_in(connection, revision, Settlement.WAITING):
+                released = await replacing.restart(connection, revision)
+            else:
+                released = 0
             await deliveries.reassess(connection, delivery, self._clock())
         await self._emission.emit_due(delivery, delivery.destination)
         await self._status.publish(revision)

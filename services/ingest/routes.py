@@ -1,4 +1,4 @@
-"""The delivery API: publish a delivery, look at one, at its files, at the last ones."""
+"""The delivery API: publish a delivery, look at one, at its files, at the last ones; let one go on that waits."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,9 @@ from services.ingest import accounting, deliveries, files, rejects, views
 from services.ingest.accept import CONFLICT_ADVICE, CONFLICT_CODE, Acceptor, conflict_message
 from services.ingest.clock import Clock
 from services.ingest.deliveries import Conflict, Delivery
+from services.ingest.patience import TryLater
 from services.ingest.publication import delivery_record
+from services.ingest.releasing import Releaser
 
 MAX_LISTED = 200
 DEFAULT_LISTED = 50
@@ -38,12 +40,14 @@ class DeliveryApi:
         engine: AsyncEngine,
         acceptor: Acceptor,
         producer: EventProducer,
+        releaser: Releaser,
         clock: Clock,
         publish_timeout: float,
     ) -> None:
         self._engine = engine
         self._acceptor = acceptor
         self._producer = producer
+        self._releaser = releaser
         self._clock = clock
         self._publish_timeout = publish_timeout
 
@@ -54,6 +58,28 @@ class DeliveryApi:
         app.router.add_get("/v1/deliveries", self.listed)
         app.router.add_get(r"/v1/deliveries/{revision:\d{1,20}}", self.shown)
         app.router.add_get(r"/v1/deliveries/{revision:\d{1,20}}/files", self.files)
+        app.router.add_post(r"/v1/deliveries/{revision:\d{1,20}}/release", self.release)
+
+    async def release(self, request: web.Request) -> web.Response:
+        """`POST /v1/deliveries/{revision}/release`: what of it waits for a person goes on; says how many chunks."""
+        revision = _revision(request)
+        async with self._engine.connect() as connection:
+            delivery = await deliveries.find(connection, revision)
+        if delivery is None:
+            raise _unknown(revision)
+        try:
+            async with asyncio.timeout(self._publish_timeout):
+                released = await self._releaser.release_delivery(revision)
+        except (TryLater, TimeoutError):
+            raise ApiError(
+                503,
+                "kafka_unavailable",
+                f"delivery {revision} was released and not all of it could be written to Kafka in time",
+                "release it again; nothing will happen twice",
+            ) from None
+        async with self._engine.connect() as connection:
+            delivery = await deliveries.find(connection, revision) or delivery
+        return json_response({**views.acceptance_view(delivery), "released": released}, status=202)
 
     async def publish(self, request: web.Request) -> web.Response:
         """`POST /v1/deliveries`: 202 once the delivery is in the ledger and on the topic."""

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from connector.audience.preflight import RECORDS, Thresholds
 from connector.objects.config import StoreConfigs
 from connector.runtime.settings import (
     DatabaseSettings,
@@ -40,6 +41,23 @@ class PlanningSettings(Section):
     give_up_seconds: Annotated[float, Field(ge=0)] = 3 * 3600.0
 
 
+class PreflightSettings(Section):
+    """When a delivery is refused for the first records of a file.
+
+    `records` of each file are looked at. Too much is more than the share `cells` of a column's values, or `rows` of the
+    records, that could not be sent.
+    """
+
+    records: Annotated[int, Field(ge=1, le=10_000)] = RECORDS
+    cells: Annotated[float, Field(ge=0, le=1)] = Thresholds.cells
+    rows: Annotated[float, Field(ge=0, le=1)] = Thresholds.rows
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """As the decision wants them."""
+        return Thresholds(self.cells, self.rows)
+
+
 class SweepSettings(Section):
     """How often what a crash left behind is looked for, and how old it must be to be nobody's current work."""
 
@@ -67,5 +85,6 @@ class IngestSettings(ServiceSettings):
     stores: StoreConfigs = Field(default_factory=dict)
     planning: PlanningSettings = PlanningSettings()
     files: FileLimits = FileLimits()
+    preflight: PreflightSettings = PreflightSettings()
     sweep: SweepSettings = SweepSettings()
     publish_timeout: Seconds = 10.0

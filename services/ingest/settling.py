@@ -1,16 +1,19 @@
 """Applying an outcome to the ledger: a chunk settles once, in whatever order and however often outcomes come."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import assert_never
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from connector.telemetry import Telemetry
-from schemas.events import ChunkSettled, Dead, Delivered, Outcome, Waiting
-from services.ingest import chunks, deliveries, rejects
+from schemas.events import REPLACE_RESTART, ChunkSettled, Dead, Delivered, Operation, Outcome, Waiting
+from services.ingest import chunks, deliveries, rejects, replacing
 from services.ingest.clock import Clock
 from services.ingest.deliveries import Delivery
+from services.ingest.emission import Emission
 from services.ingest.facts import ChunkApplied, DeliveryMoved, OutcomeRepeated
+from services.ingest.patience import TryLater
 from services.ingest.plan import Destination
 from services.ingest.states import Settlement, Verdict, settlement_applies
 from services.ingest.status import StatusPublisher
@@ -52,11 +55,19 @@ def settlement_of(outcome: Outcome) -> Settlement:
             assert_never(outcome)
 
 
-class Settler:
-    """Applies `ChunkSettled` events, and publishes the status of a delivery that moves by one."""
+def is_replacement(delivery: Delivery) -> bool:
+    """Whether a delivery replaces its audience."""
+    return delivery.event.operation is Operation.REPLACE
 
-    def __init__(self, engine: AsyncEngine, status: StatusPublisher, telemetry: Telemetry, clock: Clock) -> None:
+
+class Settler:
+    """Applies `ChunkSettled` events, publishes the status of a delivery that moves by one, and goes on replacing."""
+
+    def __init__(
+        self, engine: AsyncEngine, emission: Emission, status: StatusPublisher, telemetry: Telemetry, clock: Clock
+    ) -> None:
         self._engine = engine
+        self._emission = emission
         self._status = status
         self._telemetry = telemetry
         self._clock = clock
@@ -67,6 +78,9 @@ class Settler:
             delivery = await deliveries.locked(connection, event.revision)
             result = await self._applied(connection, delivery, event)
         await self._tell(event, result)
+        if delivery is not None and delivery.destination is not None and is_replacement(delivery):
+            with suppress(TryLater):  # the sweep sends what Kafka does not take now
+                await self._emission.emit_due(delivery, delivery.destination)
         return result
 
     async def _applied(self, connection: AsyncConnection, delivery: Delivery | None, event: ChunkSettled) -> Result:
@@ -79,11 +93,28 @@ class Settler:
         if delivery.destination != Destination(event.ad_account_id, event.audience_id):
             message = f"chunk {event.chunk_id} was sent to another ad account or audience than it was planned for"
             return Contradiction("wrong_destination", message)
-        if not settlement_applies(standing.settlement, settled_before=standing.settled_at == event.settled_at):
+        if not settlement_applies(
+            standing.settlement,
+            settled_before=standing.settled_at == event.settled_at,
+            outdated=event.emission < standing.emission
+            and (is_replacement(delivery) or not isinstance(event.outcome, Delivered)),
+        ):
             return Repeated()
         await chunks.settle(connection, event, settlement_of(event.outcome))
+        if is_replacement(delivery):
+            await self._replaced(connection, event)
         await rejects.keep(connection, event.revision, event.file_index, event.rejects)
         return Applied(await deliveries.reassess(connection, delivery, self._clock()))
+
+    async def _replaced(self, connection: AsyncConnection, event: ChunkSettled) -> None:
+        """What a chunk's end means for all of its replacement: one too late begins it anew, one given up breaks it."""
+        broken = await replacing.any_in(connection, event.revision, Settlement.DEAD)
+        too_late = isinstance(event.outcome, Waiting) and event.outcome.cause == REPLACE_RESTART
+        if too_late and not broken and event.emission < replacing.MAX_EMISSIONS:
+            await replacing.restart(connection, event.revision)
+        elif too_late or broken:
+            reason = replacing.TOO_OFTEN if too_late and not broken else replacing.BROKEN
+            await replacing.give_up(connection, event.revision, reason, self._clock())
 
     async def _tell(self, event: ChunkSettled, result: Result) -> None:
         match result:

@@ -187,12 +187,15 @@ def total(files: Sequence[Totals]) -> Totals:
     return Totals(**{name: sum(getattr(file, name) for file in files) for name in Totals.model_fields})
 
 
-def settlement_applies(current: Settlement, *, settled_before: bool) -> bool:
+def settlement_applies(current: Settlement, *, settled_before: bool, outdated: bool = False) -> bool:
     """Whether an outcome that was not seen before changes a chunk in *current*.
 
     A chunk settles once. What waits may still be delivered, die, or wait for something else; what was delivered or
-    given up stays so, whatever arrives late. *settled_before* says that this very outcome was applied already.
+    given up stays so, whatever arrives late. *settled_before* says that this very outcome was applied already,
+    *outdated* that the chunk was sent again since and that this does not answer for it.
     """
+    if outdated:
+        return False
     match current:
         case Settlement.DELIVERED | Settlement.DEAD:
             return False

@@ -106,6 +106,8 @@ files = Table(
     Column("format", Text),
     Column("compression", Text),
     Column("as_table", JSONB(none_as_null=True)),
+    # What the first records looked like: `connector.audience.preflight.Preflight.report`, counts and columns only.
+    Column("preflight", JSONB(none_as_null=True)),
     # Where planning goes on after a crash; `checkpoint_rejected` is also the count of records in no chunk.
     _count("checkpoint_offset"),
     _count("checkpoint_records"),

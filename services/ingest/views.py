@@ -66,6 +66,7 @@ def file_view(
         **_reason(file_reason(facts)),
         "reject_reasons": dict(reject_reasons),
         "cell_rejects": dict(cell_rejects),
+        **({} if file.preflight is None else {"preflight": file.preflight}),
         "rejects": [sample.model_dump(exclude_none=True) for sample in samples],
     }
 

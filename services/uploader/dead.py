@@ -7,6 +7,7 @@ from connector.kafka.headers import Failure, failure_headers
 from connector.kafka.producer import RecordTooLarge
 from connector.kafka.record import Record
 from connector.kafka.topics import CHUNKS_DLQ
+from services.uploader.line import Line
 from services.uploader.producing import PatientProducer
 
 VALUE_OMITTED = "value-omitted"
@@ -14,12 +15,17 @@ VALUE_OMITTED = "value-omitted"
 
 
 class DeadLetters:
-    """Writes to the dead-letter topic of chunks."""
+    """Writes to the dead-letter topic of chunks; too many of them stop the line."""
 
     def __init__(
-        self, producer: PatientProducer, topic_prefix: str, now_ms: Callable[[], int] = lambda: time.time_ns() // 10**6
+        self,
+        producer: PatientProducer,
+        topic_prefix: str,
+        line: Line,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 10**6,
     ) -> None:
         self._producer = producer
+        self._line = line
         self._topic = CHUNKS_DLQ.full_name(topic_prefix)
         self._now_ms = now_ms
 
@@ -41,3 +47,4 @@ class DeadLetters:
             # partition, so the letter points back at it.
             omitted = (VALUE_OMITTED, str(len(record.value or b"")).encode())
             await self._producer.send(self._topic, record.key, None, (*headers, omitted))
+        self._line.died()

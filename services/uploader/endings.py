@@ -1,28 +1,38 @@
 """How an attempt to deliver a chunk can end: a closed set, each with the calls to Meta it took. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from schemas.events import ChunkCounts, Reject
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """Every record is accounted for: accepted, invalid for Meta, or rejected by us."""
+    """Every record is accounted for: accepted, invalid for Meta, or rejected by us.
+
+    `cell_rejects` counts the values that were left out, as `<key>:<reason>`.
+    """
 
     counts: ChunkCounts
     reject_reasons: dict[str, int]
     rejects: tuple[Reject, ...]
     calls: int
     fbtrace_id: str | None = None
+    cell_rejects: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class NeedsPerson:
-    """Nobody but a person can mend it; `scope` is what waits: `token:…`, `account:…` or `audience:…`."""
+    """Nobody but a person can mend it; `scope` is what waits: `token:…`, `account:…` or `audience:…`.
+
+    `since` is when the call that found out began: what is mended after that is mended for this chunk too.
+    """
 
     cause: str
     scope: str
     advice: str
+    since: datetime | None = None
     calls: int = 0
     fbtrace_id: str | None = None
 
@@ -57,12 +67,37 @@ class Again:
 
 @dataclass(frozen=True)
 class Paused:
-    """Meta asked for a pause, which the governor knows of: try again after it; no attempt is spent."""
+    """The account is not to be called for `seconds`, which the governor knows of; no attempt is spent."""
 
     seconds: float
     calls: int = 0
 
 
-Attempt = Arrived | NeedsPerson | Lost | Again | Paused
-Ending = Arrived | NeedsPerson | Lost
-Failed = NeedsPerson | Lost | Again | Paused
+@dataclass(frozen=True)
+class StartAgain:
+    """The session of the replacement is over: ingest has to begin all of it again. Nobody has to mend anything."""
+
+    message: str
+    calls: int = 0
+    fbtrace_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Postponed:
+    """It goes on from the delay topic `tier`, not before `due_at`; what is written there tells the rest.
+
+    `attempts` have failed so far, the first at `first_failure_at`; times are epoch seconds.
+    """
+
+    tier: str
+    due_at: float
+    kind: str
+    code: str
+    message: str
+    attempts: int
+    first_failure_at: float | None
+
+
+Attempt = Arrived | NeedsPerson | Lost | StartAgain | Again | Paused
+Ending = Arrived | NeedsPerson | Lost | StartAgain
+Failed = NeedsPerson | Lost | StartAgain | Again | Paused

@@ -33,15 +33,47 @@ class ChunkDelivered(Fact):
 
 @dataclass(frozen=True)
 class ChunkWaits(Fact):
-    """A chunk waits for a person; nothing of it is lost."""
+    """A chunk waits for a person; nothing of it is lost. Who has to be told is told once, by `scope.opened`."""
 
     name: ClassVar[str] = "chunk.waiting"
-    level: ClassVar[int] = logging.WARNING
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure("fbc_uploader_chunks_waiting_total", "chunks that began to wait", labels=("cause",)),
     )
     chunk: str
     cause: str
+    scope: str
+
+
+@dataclass(frozen=True)
+class ScopeOpened(Fact):
+    """A token, an ad account or an audience waits for a person; no call is made for it until somebody lets it go on."""
+
+    name: ClassVar[str] = "scope.opened"
+    level: ClassVar[int] = logging.WARNING
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("fbc_uploader_scopes_opened_total", "scopes that began to wait for a person", labels=("cause",)),
+    )
+    scope: str
+    cause: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class ScopeReleased(Fact):
+    """What waited for a person was mended, says auth: one call finds out."""
+
+    name: ClassVar[str] = "scope.released"
+    scope: str
+
+
+@dataclass(frozen=True)
+class ScopeClosed(Fact):
+    """Meta serves a scope again that had waited for a person."""
+
+    name: ClassVar[str] = "scope.closed"
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("fbc_uploader_scopes_closed_total", "scopes that work again after they had waited for a person"),
+    )
     scope: str
 
 
@@ -61,8 +93,20 @@ class ChunkDied(Fact):
 
 
 @dataclass(frozen=True)
+class LineStopped(Fact):
+    """Too much was given up: nothing new is begun. Look at the dead letters, mend the cause, restart the uploader."""
+
+    name: ClassVar[str] = "line.stopped"
+    level: ClassVar[int] = logging.CRITICAL
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("fbc_uploader_line_stops_total", "times the line stopped for too many dead letters"),
+    )
+    why: str
+
+
+@dataclass(frozen=True)
 class ChunkRetried(Fact):
-    """An attempt failed and another one follows."""
+    """An attempt failed and another one follows at once, in memory."""
 
     name: ClassVar[str] = "chunk.retried"
     level: ClassVar[int] = logging.WARNING
@@ -72,6 +116,23 @@ class ChunkRetried(Fact):
     chunk: str
     reason: str
     attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ChunkPostponed(Fact):
+    """A chunk goes on later, from a delay topic."""
+
+    name: ClassVar[str] = "chunk.postponed"
+    level: ClassVar[int] = logging.WARNING
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("fbc_uploader_postponed_total", "chunks put into a delay topic", labels=("tier", "kind")),
+    )
+    chunk: str
+    tier: str
+    kind: str
+    code: str
+    attempts: int
     seconds: float
 
 

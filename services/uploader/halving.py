@@ -56,6 +56,11 @@ class Halving(Generic[Part]):
             return piece.part
         return None
 
+    @property
+    def nothing_left(self) -> bool:
+        """Whether what was given last is the last, unless it is refused."""
+        return not self._pending
+
     def taken(self) -> None:
         """Meta took what was sent."""
         self._sent.taken = True

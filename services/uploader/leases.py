@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import orjson
@@ -104,9 +105,10 @@ class Leases:
             self._telemetry.emit(LeaseTaken(chunk.chunk_id, chunk.ad_account_id))
             return answer.credentials
 
-    def forget(self, chunk: ChunkReady) -> None:
-        """Drops the lease for the chunk's destination: Meta refused its token, a new one may have been connected."""
-        self._kept.pop(_destination(chunk), None)
+    def forget(self, profile_id: UUID) -> None:
+        """Drops the leases of a profile: Meta refused its token, or auth says that something about it changed."""
+        for destination in [kept for kept in self._kept if kept[0] == str(profile_id)]:
+            del self._kept[destination]
 
     @asynccontextmanager
     async def _turn(self, destination: Destination) -> AsyncIterator[None]:

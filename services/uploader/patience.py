@@ -1,46 +1,55 @@
-"""How much has been tried for one chunk, and whether to go on. Pure: time and chance are arguments."""
+"""How much has been tried for one chunk, here and on its earlier hops, and what follows. Pure."""
 
-from services.uploader.endings import Again, Lost
-from services.uploader.retrying import GiveUp, RetryPolicy, TryAgain, decide
-from services.uploader.settings import RetrySettings
+from connector.kafka.headers import Past
+from services.uploader.endings import Again
+from services.uploader.retrying import GiveUp, InMemory, RetryPolicy, ToTier, after_failure
+
+UNKNOWN = "unknown"
+TRANSIENT = "transient"
+THROTTLED = "throttled"
 
 
 class Patience:
-    """The memory of one chunk's attempts; `attempt` is the number of the current one, from 1."""
+    """The memory of one chunk's attempts; `attempt` is the number of the current one, from 1 and over all hops.
 
-    def __init__(self, settings: RetrySettings) -> None:
-        self._policy = RetryPolicy(settings.attempts, settings.base, settings.cap, settings.total)
-        self._throttle_patience = settings.throttle_patience
-        self._failing_since: float | None = None
-        self._throttled_since: float | None = None
-        self._unknown_before = False
-        self.attempt = 1
+    A throttle is no attempt and starts no clock: Meta asked for the pause, so it does not count against the chunk.
+    """
 
-    def failed(self, trouble: Again, now: float, chance: float) -> TryAgain | GiveUp:
-        """What follows an attempt that ended in *trouble*. An unknown answer gets one slow attempt and no other."""
-        if self._failing_since is None:
-            self._failing_since = now
+    def __init__(self, policy: RetryPolicy, past: Past) -> None:
+        self._policy = policy
+        self._unknown_before = past.kind == UNKNOWN
+        self.attempt = past.attempts + 1
+        self.first_failure_at = None if past.first_failure_at_ms is None else past.first_failure_at_ms / 1_000
+
+    @property
+    def spent(self) -> int:
+        """Attempts that have failed."""
+        return self.attempt - 1
+
+    def failed(self, trouble: Again, now: float, chance: float) -> InMemory | ToTier | GiveUp:
+        """Takes in that the current attempt ended in *trouble* at *now* (epoch seconds); what follows.
+
+        An unknown answer gets one slow attempt and no other, whatever number of them is left.
+        """
+        if self.first_failure_at is None:
+            self.first_failure_at = now
         if trouble.unknown and self._unknown_before:
             return GiveUp("answered twice, not in the table of verdicts")
-        self._unknown_before = self._unknown_before or trouble.unknown
-        return decide(
+        self._unknown_before = trouble.unknown
+        decision = after_failure(
             self._policy,
             attempt=self.attempt,
-            elapsed=now - self._failing_since,
+            first_failure_at=self.first_failure_at,
+            now=now,
             chance=chance,
             not_before=trouble.not_before,
             slow=trouble.unknown,
         )
+        if not isinstance(decision, GiveUp):
+            self.attempt += 1
+        return decision
 
-    def throttled(self, now: float) -> Lost | None:
-        """Takes in a throttle answer: no attempt is spent, but not for ever.
 
-        The time of the pause does not count against the patience with failures: Meta asked for it.
-        """
-        self._failing_since = None
-        if self._throttled_since is None:
-            self._throttled_since = now
-        if now - self._throttled_since <= self._throttle_patience:
-            return None
-        message = f"Meta throttled this account for {now - self._throttled_since:.0f} s"
-        return Lost("throttled_too_long", "throttled", message, kind="throttled")
+def kind_of(trouble: Again) -> str:
+    """The `failure-kind` of trouble that is to be tried again."""
+    return UNKNOWN if trouble.unknown else TRANSIENT

@@ -26,9 +26,19 @@ from connector.objects.errors import StoreError
 from connector.objects.store import MAX_RANGE_BYTES
 from connector.objects.stores import Stores
 from connector.telemetry import Telemetry
-from schemas.events import ByteRange, ChunkReady, Compression, DecodedRange, Format, RowRange
+from schemas.events import (
+    MAX_CHUNK_RECORDS,
+    ByteRange,
+    ChunkReady,
+    Compression,
+    DecodedRange,
+    Format,
+    Operation,
+    RowRange,
+)
 from services.uploader.endings import Again, Lost
 from services.uploader.facts import PassBegun
+from services.uploader.sessions import replace_schema
 from services.uploader.settings import ReadingSettings
 from services.uploader.sources import DecodedBytes, RowGroup
 from services.uploader.streams import SpanMissing, Streams
@@ -47,11 +57,14 @@ class ChunkReader:
         telemetry: Telemetry,
         settings: ReadingSettings,
         limits: Limits = DEFAULT_LIMITS,
+        *,
+        removal_rows: int = MAX_CHUNK_RECORDS,
     ) -> None:
         self._stores = stores
         self._workers = workers
         self._telemetry = telemetry
         self._limits = limits
+        self._removal_rows = removal_rows
         # Threads of their own: one that waits for a store must not keep a worker from hashing.
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="read")
         self.streams = Streams(budget=settings.kept_bytes, idle=settings.idle, most=settings.streams)
@@ -73,7 +86,7 @@ class ChunkReader:
         try:
             # In a worker thread: arithmetic must not stop heartbeats.
             prepared = await asyncio.get_running_loop().run_in_executor(
-                self._workers, _prepare, records, chunk, datetime.now(UTC).year
+                self._workers, _prepare, records, chunk, datetime.now(UTC).year, self._removal_rows
             )
         except UnreadableParquet as error:
             return Lost("file_unreadable", error.reason, str(error))
@@ -152,9 +165,15 @@ class ChunkReader:
         return partial(frame_records, pieces, reading, first_record=chunk.first_record)
 
 
-def _prepare(records: Callable[[], Records], chunk: ChunkReady, this_year: int) -> Prepared:
-    reading = reading_of(chunk.layout, chunk.mapping)
-    return prepare(records(), reading, this_year=this_year, value_based=chunk.value_based)
+def _prepare(records: Callable[[], Records], chunk: ChunkReady, this_year: int, removal_rows: int) -> Prepared:
+    return prepare(
+        records(),
+        reading_of(chunk.layout, chunk.mapping),
+        this_year=this_year,
+        value_based=chunk.value_based,
+        max_rows=removal_rows if chunk.operation is Operation.REMOVE else MAX_CHUNK_RECORDS,
+        schema=replace_schema(chunk) if chunk.operation is Operation.REPLACE else None,
+    )
 
 
 def _check(chunk: ChunkReady, fits: bool) -> None:  # noqa: FBT001 - it is the sentence that is checked

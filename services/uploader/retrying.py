@@ -1,23 +1,53 @@
-"""Whether to try again, and when. Pure: time and chance are arguments, nobody sleeps here."""
+"""Whether to try again, when, and where the chunk waits meanwhile. Pure: time and chance are arguments.
+
+A first short retry or two happens in memory; after that a chunk waits in a delay topic (a tier), so that it holds
+nobody's place. It is given up only when both bounds are spent: attempts alone would give up within a minute of an
+outage, time alone a chunk that was tried twice.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class RetryPolicy:
-    """At most `attempts`, the pauses growing from `base` to `cap` seconds, `total` seconds over all."""
+class Tier:
+    """A delay topic: its name (`30s`) and how many seconds a record waits there; in tests less than the name says."""
 
-    attempts: int
-    base: float
-    cap: float
-    total: float
+    name: str
+    seconds: float
 
 
 @dataclass(frozen=True)
-class TryAgain:
-    """Another attempt after `seconds`."""
+class RetryPolicy:
+    """The bounds.
+
+    Attributes:
+        short: Pauses in memory before the second, third, … attempt.
+        tiers: Where it waits after those, the shortest first; the last one as often as it takes.
+        attempts: How many attempts are made at least.
+        seconds: How long after the first failure the last attempt is made at least.
+        memory: The longest wait in memory.
+    """
+
+    short: tuple[float, ...]
+    tiers: tuple[Tier, ...]
+    attempts: int
+    seconds: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Another attempt by this process after `seconds`."""
 
     seconds: float
+
+
+@dataclass(frozen=True)
+class ToTier:
+    """Another attempt not before `due_at` (epoch seconds), by whoever reads the delay topic then."""
+
+    tier: Tier
+    due_at: float
 
 
 @dataclass(frozen=True)
@@ -27,32 +57,54 @@ class GiveUp:
     why: str
 
 
-def decide(
+def after_failure(
     policy: RetryPolicy,
     *,
     attempt: int,
-    elapsed: float,
+    first_failure_at: float,
+    now: float,
     chance: float,
     not_before: float = 0.0,
     slow: bool = False,
-) -> TryAgain | GiveUp:
-    """What follows failed attempt number *attempt* (from 1), *elapsed* seconds after the first failure.
+) -> InMemory | ToTier | GiveUp:
+    """What follows failed attempt number *attempt* (from 1).
 
     Args:
         policy: The bounds.
         attempt: How many attempts have failed.
-        elapsed: Seconds since the first of them failed.
-        chance: A random number in [0, 1): the pause is spread over its upper half, so that a thousand chunks that
-            failed together do not come back together.
-        not_before: Seconds the other side asked for; longer than `cap` is not obeyed but ends with the patience.
-        slow: Take the longest pause at once (an answer nobody knows is not hammered).
+        first_failure_at: When the first of them failed, epoch seconds.
+        now: Epoch seconds.
+        chance: A random number in [0, 1): a short pause is spread over its upper half, so that a thousand chunks that
+            failed together do not come back together. Tiers need no spread: they are read by few at a time.
+        not_before: Seconds the other side asked for.
+        slow: Not in memory and not soon: an answer nobody knows is not hammered.
     """
-    if attempt >= policy.attempts:
-        return GiveUp(f"{attempt} attempts failed")
-    seconds = max(backoff(policy.cap if slow else policy.base, policy.cap, attempt, chance), not_before)
-    if elapsed + seconds > policy.total:
-        return GiveUp(f"the patience of {policy.total:.0f} s is spent")
-    return TryAgain(seconds)
+    if attempt >= policy.attempts and now - first_failure_at >= policy.seconds:
+        return GiveUp(f"{attempt} attempts failed in {now - first_failure_at:.0f} s")
+    if slow:
+        return _to_tier(policy, max(policy.tiers[min(1, len(policy.tiers) - 1)].seconds, not_before), now)
+    if attempt <= len(policy.short):
+        seconds = max(policy.short[attempt - 1] * (0.5 + chance / 2), not_before)
+        return InMemory(seconds) if seconds <= policy.memory else _to_tier(policy, seconds, now)
+    step = min(attempt - len(policy.short), len(policy.tiers)) - 1
+    return _to_tier(policy, max(policy.tiers[step].seconds, not_before), now)
+
+
+def for_pause(policy: RetryPolicy, seconds: float, now: float, *, room: bool) -> InMemory | ToTier:
+    """Where a chunk waits whose account is not to be called for *seconds*; no attempt is spent.
+
+    In memory when that is short and there is *room*; otherwise it would keep others from their turn.
+    """
+    return InMemory(seconds) if room and seconds <= policy.memory else _to_tier(policy, seconds, now)
+
+
+def _to_tier(policy: RetryPolicy, seconds: float, now: float) -> ToTier:
+    """The smallest tier that is long enough. Who needs longer than the longest one comes back and is sent there again.
+
+    A record is due no later than its tier's own delay, so one with a long wait holds up those behind it only for that.
+    """
+    tier = next((tier for tier in policy.tiers if tier.seconds >= seconds), policy.tiers[-1])
+    return ToTier(tier, now + min(seconds, tier.seconds))
 
 
 def backoff(base: float, cap: float, attempt: int, chance: float) -> float:

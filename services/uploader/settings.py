@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from connector.kafka.topics import CHUNK_RETRIES
 from connector.objects.config import StoreConfigs
 from connector.runtime.settings import (
     FileLimits,
@@ -14,6 +15,9 @@ from connector.runtime.settings import (
     Section,
     ServiceSettings,
 )
+from schemas.events import MAX_CHUNK_RECORDS
+from services.uploader.fuse import FuseBounds
+from services.uploader.retrying import RetryPolicy, Tier
 
 
 class AuthSettings(Section):
@@ -24,11 +28,19 @@ class AuthSettings(Section):
 
 
 class UploadSettings(Section):
-    """Bounds of the work: `concurrency` calls in flight in all, `workers` threads that normalise and hash."""
+    """Bounds of the work: `concurrency` calls in flight in all, `workers` threads that normalise and hash.
+
+    Of the calls in flight `bodies` may still be being sent, 6 to 15 MB each; the others wait for their answer.
+    A chunk that takes longer than `stuck_after` is put into a delay tier, as its partition waits for it.
+    `removal_rows` go into one call that removes: Meta breaks off larger ones (python SDK issues 279 and 367).
+    """
 
     concurrency: Annotated[int, Field(ge=1, le=1_024)] = 16
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     lane_concurrency: Annotated[int, Field(ge=1, le=1_024)] = 16
+    bodies: Annotated[int, Field(ge=1, le=1_024)] = 8
+    stuck_after: Seconds = 900.0
+    removal_rows: Annotated[int, Field(ge=1, le=MAX_CHUNK_RECORDS)] = 1_000
 
 
 class ReadingSettings(Section):
@@ -45,13 +57,46 @@ class ReadingSettings(Section):
 
 
 class RetrySettings(Section):
-    """How long trouble that passes is waited for, in memory. Throttling has its own patience: it spends no attempt."""
+    """Second attempts, and where a chunk waits for them.
 
+    `short` are the pauses in memory before the first ones, `delays` the seconds of the delay tiers 30s, 5m, 30m and 2h
+    (a test makes them short). Given up is only what failed `attempts` times and for `seconds`. A wait of at most
+    `memory` seconds that Meta asks for is spent in memory by `waiting` chunks of an account, the others are put into a
+    tier. `concurrency` chunks of each tier are worked on at once.
+    """
+
+    short: Annotated[tuple[Seconds, ...], Field(max_length=8)] = (0.5, 2.0)
+    delays: tuple[Seconds, Seconds, Seconds, Seconds] = (30.0, 300.0, 1_800.0, 7_200.0)
     attempts: Annotated[int, Field(ge=1, le=100)] = 6
-    base: Seconds = 0.5
-    cap: Seconds = 20.0
-    total: Seconds = 120.0
-    throttle_patience: Seconds = 3 * 3600.0
+    seconds: Annotated[float, Field(ge=0)] = 3 * 3600.0
+    concurrency: Annotated[int, Field(ge=1, le=1_024)] = 4
+    memory: Seconds = 30.0
+    waiting: Annotated[int, Field(ge=0, le=1_024)] = 4
+
+    @model_validator(mode="after")
+    def _grow(self) -> "RetrySettings":
+        """A later tier waits longer: the smallest one that is long enough has to be the first."""
+        if list(self.delays) != sorted(self.delays):
+            raise ValueError("delays do not grow")
+        return self
+
+    def policy(self) -> RetryPolicy:
+        """As the decisions want it."""
+        names = (topic.name.rpartition(".")[2] for topic in CHUNK_RETRIES)
+        tiers = tuple(Tier(name, seconds) for name, seconds in zip(names, self.delays, strict=True))
+        return RetryPolicy(self.short, tiers, self.attempts, self.seconds, self.memory)
+
+
+class FuseSettings(Section):
+    """When the line stops: `row` dead letters in a row, or more than `share` of the last `window` ends."""
+
+    row: Annotated[int, Field(ge=1)] = 100
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    window: Annotated[int, Field(ge=10, le=100_000)] = 500
+
+    def bounds(self) -> FuseBounds:
+        """As the decision wants it."""
+        return FuseBounds(self.row, self.share, self.window)
 
 
 class UploaderSettings(ServiceSettings):
@@ -66,3 +111,4 @@ class UploaderSettings(ServiceSettings):
     reading: ReadingSettings = ReadingSettings()
     files: FileLimits = FileLimits()
     retry: RetrySettings = RetrySettings()
+    fuse: FuseSettings = FuseSettings()

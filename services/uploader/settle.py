@@ -11,11 +11,12 @@ from connector.kafka.record import Record
 from connector.kafka.topics import OUTCOMES
 from connector.telemetry import Telemetry
 from connector.telemetry.logs import redact_text
-from schemas.events import ChunkCounts, ChunkReady, ChunkSettled, Dead, Delivered, Outcome, Waiting
+from schemas.events import REPLACE_RESTART, ChunkCounts, ChunkReady, ChunkSettled, Dead, Delivered, Outcome, Waiting
 from schemas.registry import CHUNK_READY, CHUNK_SETTLED
 from services.uploader.dead import DeadLetters
-from services.uploader.endings import Arrived, Ending, Lost, NeedsPerson
+from services.uploader.endings import Arrived, Ending, Lost, NeedsPerson, StartAgain
 from services.uploader.facts import ChunkDelivered, ChunkDied, ChunkWaits, PoisonBuried
+from services.uploader.line import Line
 from services.uploader.producing import PatientProducer
 
 log = structlog.get_logger()
@@ -32,12 +33,15 @@ class Settler:
         self,
         producer: PatientProducer,
         dead_letters: DeadLetters,
+        line: Line,
         topic_prefix: str,
         telemetry: Telemetry,
+        *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._producer = producer
         self._dead_letters = dead_letters
+        self._line = line
         self._topic = OUTCOMES.full_name(topic_prefix)
         self._telemetry = telemetry
         self._now = now
@@ -46,8 +50,13 @@ class Settler:
         """Every record is accounted for."""
         counts = ending.counts
         settled = self._settled(chunk, ending, Delivered(), counts, attempts)
-        reasons = {"reject_reasons": ending.reject_reasons, "rejects": ending.rejects}
+        reasons = {
+            "reject_reasons": ending.reject_reasons,
+            "rejects": ending.rejects,
+            "cell_rejects": dict(ending.cell_rejects),
+        }
         await self._publish(record, settled.model_copy(update=reasons))
+        self._line.arrived()
         self._telemetry.emit(
             ChunkDelivered(
                 chunk=chunk.chunk_id,
@@ -65,8 +74,18 @@ class Settler:
         """The chunk waits for a person: the ledger keeps it, and releases it when `scope` is mended."""
         outcome = Waiting(cause=ending.cause, scope=ending.scope, advice=ending.advice[:MAX_TEXT])
         counts = ChunkCounts(records=chunk.records, waiting=chunk.records)
-        await self._publish(record, self._settled(chunk, ending, outcome, counts, attempts))
+        settled = self._settled(chunk, ending, outcome, counts, attempts)
+        if ending.since is not None:  # ingest compares it with the moment the profile was mended
+            settled = settled.model_copy(update={"settled_at": ending.since})
+        await self._publish(record, settled)
         self._telemetry.emit(ChunkWaits(chunk.chunk_id, ending.cause, ending.scope))
+
+    async def starts_again(self, record: Record, chunk: ChunkReady, ending: StartAgain, attempts: int) -> None:
+        """The replacement has to begin anew: the ledger sends all of its chunks again, this one too."""
+        advice = f"nothing to do: the replacement begins again ({redact_text(ending.message)})"
+        scope = f"audience:{chunk.audience_id}"
+        waits = NeedsPerson(REPLACE_RESTART, scope, advice, calls=ending.calls, fbtrace_id=ending.fbtrace_id)
+        await self.waits(record, chunk, waits, attempts)
 
     async def lost(self, record: Record, chunk: ChunkReady, ending: Lost, attempts: int) -> None:
         """The chunk is given up: first the letter, then the outcome that speaks of it."""
@@ -115,6 +134,7 @@ class Settler:
             calls=ending.calls,
             attempts=attempts,
             fbtrace_id=ending.fbtrace_id,
+            emission=chunk.emission,
             settled_at=self._now(),
         )
 

@@ -11,7 +11,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from connector.kafka.bitmap import encode
 from connector.kafka.committed import committed_offsets
-from connector.kafka.consumer import ConcurrentConsumer, Handler, OnDefect, Record, Tuning
+from connector.kafka.consumer import ConcurrentConsumer, Delay, Handler, OnDefect, PutAside, Record, Tuning
 from connector.kafka.consumer_facts import Assigned, Committed, ConsumerFact
 from connector.runtime.settings import KafkaSettings
 
@@ -96,6 +96,8 @@ class Membership:
     lane_concurrency: int = 1
     concurrency: int = 64
     on_defect: OnDefect = no_defect
+    on_stuck: PutAside | None = None
+    delay: Delay | None = None
 
     def tuned(self, **changes: Any) -> "Membership":
         """The same with other tuning."""
@@ -112,6 +114,8 @@ class Membership:
             lane_concurrency=self.lane_concurrency,
             concurrency=self.concurrency,
             on_defect=self.on_defect,
+            on_stuck=self.on_stuck,
+            delay=self.delay,
             observer=watch.fact,
             tuning=self.tuning,
         )

@@ -21,8 +21,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import services.ingest
+from connector.audience.preflight import Thresholds
 from connector.database.migrations import Migrations
 from connector.database.provision import ServiceRole, provision
+from connector.files.limits import DEFAULT_LIMITS
 from connector.kafka import topics
 from connector.kafka.events import Encoded, encode
 from connector.kafka.producer import EventProducer
@@ -57,6 +59,7 @@ from services.ingest.intake import Intake
 from services.ingest.outcomes import OutcomeIntake
 from services.ingest.patience import Patience
 from services.ingest.planning import Planner
+from services.ingest.preflighting import PreflightLook
 from services.ingest.releasing import ProfileIntake, Releaser
 from services.ingest.settling import Settler
 from services.ingest.states import FileFacts
@@ -190,6 +193,7 @@ class Rig:
             clock=utc_now,
             stop=self.stop,
             batch=50,
+            look=PreflightLook(records=1_000, thresholds=Thresholds(), limits=DEFAULT_LIMITS),
         )
 
     @property
@@ -217,7 +221,7 @@ class Rig:
     @property
     def settler(self) -> Settler:
         """Outcomes into the ledger."""
-        return Settler(self.engine, self.status, self.telemetry, utc_now)
+        return Settler(self.engine, self.emission(), self.status, self.telemetry, utc_now)
 
     @property
     def outcomes(self) -> OutcomeIntake:
@@ -251,7 +255,9 @@ class Rig:
         """A file of so many records in the store."""
         key = name or f"{uuid4()}.ndjson"
         with (self.folder / key).open("w") as out:
-            out.writelines(f'{{"unique_id": {{"value": "{number:064d}"}}}}\n' for number in range(lines))
+            out.writelines(
+                f'{{"unique_id": {{"type": "sha256_email", "value": "{number:064d}"}}}}\n' for number in range(lines)
+            )
         return FileRef(name=key, store="local", key=key)
 
     def event(self, *files: FileRef, **changes: Any) -> DeliveryRequested:

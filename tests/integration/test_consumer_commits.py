@@ -1,15 +1,18 @@
 """Offsets against a real broker: what is committed, and what a restart repeats."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
+from connector.kafka.bitmap import WINDOW, decode
 from connector.kafka.committing import CommitResult, Committer
 from connector.kafka.consumer import Record
 from connector.kafka.consumer_facts import BitmapIgnored, Committed, Completed, Rewound
 from connector.kafka.offsets import CommitPoint, PartitionTracker
+from connector.kafka.pressure import Marks, Watermarks
 from connector.runtime.settings import KafkaSettings
 from tests.integration.conftest import TopicFactory
 from tests.integration.consumer_parts import Gate, Membership, Watch, produce_numbers, running
@@ -116,17 +119,49 @@ class TestRestart:
         expected = [(n % partitions, n // partitions) for n in range(total)]
         assert sorted(expected) == sorted(watch.handled)
 
-    async def test_a_wide_window_out_of_order_repeats_none_of_it(self, group: Membership) -> None:
-        """18,000 records finished behind one that is not: a restart handles that one alone."""
-        total = 18_000
-        await produce_numbers(group.settings, group.topic, total)
+    async def test_hundreds_in_flight_are_not_repeated_either(
+        self, kafka_settings: KafkaSettings, topic_factory: TopicFactory
+    ) -> None:
+        """Stopped with 400 records in their handlers: each comes to its end once, before the stop or after it."""
+        total, partitions, at_once = 2_000, 4, 400
+        group = Membership(kafka_settings, await topic_factory(partitions), concurrency=at_once)
+        await produce_numbers(kafka_settings, group.topic, total, partitions)
+        watch = Watch()
+        let_go = asyncio.Event()
+
+        async def handle(record: Record) -> None:
+            watch.begun(record)
+            await let_go.wait()
+            await asyncio.sleep(0.0001 * (record.offset % 100))
+
+        async with running(group, handle, watch) as member:
+            await watch.until(lambda: member.consumer.in_flight == at_once)
+            stopping = asyncio.create_task(member.stop())
+            await asyncio.sleep(0)
+            let_go.set()
+            await stopping
+        assert at_once <= len(watch.handled) == len(watch.told(Completed)) < total
+        async with running(group, handle, watch):
+            await completed(watch, total)
+        assert {1} == set(Counter(watch.handled).values())
+        assert total == len(watch.handled)
+
+    async def test_a_full_window_out_of_order_repeats_none_of_it(self, group: Membership) -> None:
+        """20,000 records finished behind one that is not, all that a commit can tell: that one alone is repeated."""
+        marks = Watermarks(spread=Marks(WINDOW + 2, WINDOW))  # by default reading stops a few polls earlier
+        group = group.tuned(marks=marks)
+        await produce_numbers(group.settings, group.topic, WINDOW + 1)
         group.settings = group.settings.model_copy(update={"drain_deadline": 0.2})
         before = Watch()
-        async with running(group, Gate(before, *range(1, total)), before):
-            await completed(before, total - 1)
+        async with running(group, Gate(before, *range(1, WINDOW + 1)), before):
+            await completed(before, WINDOW)
+        stored = await group.committed()
+        assert stored is not None
+        assert (0, WINDOW) == (stored.offset, decode(stored.metadata, 0).bit_count())
+        assert len(stored.metadata) < 4_096
         after = Watch()
         async with running(group, Gate(after, 0), after):
-            await group.commits(after, total)
+            await group.commits(after, WINDOW + 1)
         assert [(0, 0)] == after.handled
 
     async def test_a_record_that_outlasts_the_drain_is_repeated(self, group: Membership) -> None:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from connector.graph.client import MAX_ANSWER, GraphClient
+from connector.graph.client import GraphClient
 from connector.graph.protocol import (
     Answer,
     Credentials,
@@ -86,7 +86,7 @@ async def target(graph_emulator: Emulator) -> AsyncIterator[Target]:
 
 
 class TestGoodAnswers:
-    @pytest.mark.parametrize("operation", list(MemberOperation))
+    @pytest.mark.parametrize("operation", [MemberOperation.ADD, MemberOperation.REMOVE])
     async def test_members_are_added_and_removed(self, target: Target, operation: MemberOperation) -> None:
         """A call with its payload in the body arrives, also as a DELETE, and its reply is readable."""
         await target.add()
@@ -170,7 +170,7 @@ class TestBadAnswers:
         answer = await target.add_against(code=80003, subcode=2446079, headers={"Retry-After": "90"})
 
         assert isinstance(answer, Refusal)
-        assert Throttled(ThrottleScope.ACCOUNT, 90) == classify(answer)
+        assert Throttled(ThrottleScope.ACCOUNT, 90, stated=True) == classify(answer)
 
     @pytest.mark.parametrize(
         ("fault", "effect"),
@@ -187,7 +187,7 @@ class TestBadAnswers:
 
     async def test_an_endless_answer_ends_at_the_limit(self, target: Target) -> None:
         """Nobody fills our memory."""
-        answer = await target.add_against(status=200, body="x" * (MAX_ANSWER + 1))
+        answer = await target.add_against(status=200, body="x" * (GraphSettings().max_answer + 1))
 
         assert isinstance(answer, NoAnswer)
         assert "larger" in answer.why

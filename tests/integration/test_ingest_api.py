@@ -16,7 +16,7 @@ from connector.kafka.producer import EventProducer, ProduceError
 from connector.kafka.topics import Topic
 from connector.runtime.settings import DatabaseSettings, HttpSettings
 from connector.runtime.web import Health, application, serving
-from schemas.events import ChunkCounts, ChunkSettled, Delivered, DeliveryRequested, Reject
+from schemas.events import ChunkCounts, ChunkSettled, Delivered, DeliveryRequested, Reject, Waiting
 from services.ingest.accept import Acceptor
 from services.ingest.clock import utc_now
 from services.ingest.routes import DeliveryApi
@@ -62,6 +62,7 @@ async def serving_api(rig: Rig, *, producer: EventProducer | None = None, dsn: s
     settings = rig.database if dsn is None else DatabaseSettings(dsn=SecretStr(dsn))
     engine = database.create(settings, "ingest-api-test")
     api = DeliveryApi(
+        releaser=rig.releaser,
         engine=engine,
         acceptor=Acceptor(engine, rig.telemetry, utc_now),
         producer=producer or rig.producer,
@@ -247,6 +248,35 @@ class TestShow:
         """404, also for numbers no ledger could hold."""
         status, answer = await api.ask("GET", f"/v1/deliveries/{revision}{path}")
         assert (404, "unknown_delivery") == (status, answer["error"]["code"])
+
+    async def test_an_operator_lets_a_delivery_go_on(self, rig: Rig, api: Api) -> None:
+        """Its waiting chunks are sent once more, marked as released; the second time there is nothing to let go."""
+        event = rig.event(rig.write(10))
+        await rig.planned(event)
+        ((_, ready),) = await rig.chunks(event.revision)
+        waiting = Waiting(cause="audience_flagged", scope="audience:1", advice="appeal")
+        counts = ChunkCounts(records=10, waiting=10)
+        await rig.settler.apply(
+            ChunkSettled(
+                revision=event.revision,
+                file_index=0,
+                chunk_index=0,
+                ad_account_id=ready.ad_account_id,
+                audience_id=ready.audience_id,
+                outcome=waiting,
+                counts=counts,
+                settled_at=utc_now(),
+            )
+        )
+
+        answers = [await api.ask("POST", f"/v1/deliveries/{event.revision}/release") for _ in range(2)]
+
+        told = [(status, body["state"], body["released"]) for status, body in answers]
+        assert [(202, "uploading", 1), (202, "uploading", 0)] == told
+        _, again = (await rig.chunks(event.revision))[1]
+        assert (2, ready.chunk_id) == (again.emission, again.chunk_id)
+        assert again.released_at is not None
+        assert 404 == (await api.ask("POST", "/v1/deliveries/9000000000/release"))[0]
 
     async def test_deliveries_are_listed_newest_first_filtered_and_paged(self, rig: Rig, api: Api) -> None:
         """Company and state narrow, `after` goes on where a page ended."""

@@ -215,7 +215,7 @@ class TestRefusedFiles:
         file = rig.write(60_000)
         event = rig.event(file)
         await rig.acceptor.accept(event, via="topic")
-        local = MortalStore(rig.stores.get("local"), Fuse(3))
+        local = MortalStore(rig.stores.get("local"), Fuse(5))
         with pytest.raises(Crash):
             await rig.planner(stores=Stores({"local": local})).plan(event.revision)
         rig.write(60_001, name=file.key)
@@ -251,13 +251,6 @@ class TestRefusedDeliveries:
         delivery = await rig.planned(event)
         assert delivery.reason is not None
         assert (DeliveryState.WAITING, "token_dead") == (delivery.state, delivery.reason.code)
-
-    async def test_replace_is_refused_and_nothing_is_asked(self, rig: Rig) -> None:
-        """An unsupported operation touches neither auth nor a store."""
-        delivery = await rig.planned(rig.event(rig.write(1), operation="replace"))
-        assert delivery.reason is not None
-        assert (DeliveryState.FAILED, "replace_not_supported") == (delivery.state, delivery.reason.code)
-        assert [] == rig.auth.asked
 
     async def test_a_connection_without_history_is_cancelled(self, rig: Rig) -> None:
         """It was accepted and there was nothing to do: not a failure."""

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,14 +15,17 @@ from connector.kafka.events import Encoded, encode
 from connector.kafka.producer import EventProducer, ProduceError
 from connector.kafka.topics import Topic
 from schemas.events import (
+    REPLACE_RESTART,
     ChunkCounts,
     ChunkReady,
     ChunkSettled,
     Dead,
     Delivered,
     DeliveryState,
+    FileRef,
     Outcome,
     Reject,
+    ReplaceBatch,
     Totals,
     Waiting,
 )
@@ -62,6 +66,7 @@ def settled(ready: ChunkReady, outcome: Outcome | None = None, **changes: Any) -
         "outcome": outcome,
         "counts": ChunkCounts(records=ready.records, **(places or {whole: ready.records})),
         "calls": 1,
+        "emission": ready.emission,
         "settled_at": next(moments),
         **changes,
     }
@@ -81,9 +86,9 @@ def outcome_record(event: ChunkSettled) -> Encoded:
     )
 
 
-async def uploading(rig: Rig, lines: int = 25_000) -> tuple[int, list[ChunkReady]]:
-    """A planned delivery and its chunks."""
-    delivery = await rig.planned(rig.event(rig.write(lines)))
+async def uploading(rig: Rig, *lines: int, **changes: Any) -> tuple[int, list[ChunkReady]]:
+    """A planned delivery with a file of each so many *lines*, and its chunks."""
+    delivery = await rig.planned(rig.event(*map(rig.write, lines or (25_000,)), **changes))
     return delivery.revision, [ready for _, ready in await rig.chunks(delivery.revision)]
 
 
@@ -288,6 +293,19 @@ class TestWaiting:
         assert DeliveryState.DELIVERED == (await rig.delivery(revision)).state
         assert Totals(records=25_000, accepted=25_000) == await totals(rig, revision)
 
+    async def test_an_old_word_on_a_chunk_that_was_sent_again_is_not_its_last(self, rig: Rig) -> None:
+        """The first sending, read again, waits or dies: the second one is still open. Delivered is delivered."""
+        revision, (ready,) = await uploading(rig, 10)
+        await rig.settler.apply(settled(ready, TOKEN))
+        profile = (await rig.delivery(revision)).event.profile_id
+        await rig.profiles.handle(await rig.put(topics.PROFILES, changed(profile)))
+
+        for outcome in (TOKEN, GIVEN_UP):
+            assert Repeated() == await rig.settler.apply(settled(ready, outcome))
+        assert DeliveryState.UPLOADING == (await rig.delivery(revision)).state
+        await rig.settler.apply(settled(ready))
+        assert DeliveryState.DELIVERED == (await rig.delivery(revision)).state
+
     async def test_a_release_read_twice_sends_once(self, rig: Rig) -> None:
         """The profile's event is redelivered after a crash: nothing waits any more."""
         revision, (ready,) = await uploading(rig, 10)
@@ -296,6 +314,116 @@ class TestWaiting:
         record = await rig.put(topics.PROFILES, changed(profile))
         await rig.profiles.handle(record)
         await rig.profiles.handle(record)
+        assert 2 == len(await rig.chunks(revision))
+
+
+def too_late(ready: ChunkReady) -> ChunkSettled:
+    """The uploader's word that the replacement's session is over."""
+    return settled(ready, Waiting(cause=REPLACE_RESTART, scope=f"audience:{ready.audience_id}", advice="none"))
+
+
+class TestReplacing:
+    async def test_the_first_alone_then_the_others_then_the_last(self, rig: Rig) -> None:
+        """Five chunks of two files: 1, then 2 to 4, then 5, each with its place; the end is a delivered delivery."""
+        revision, first = await uploading(rig, 20_001, 20_000, operation="replace")
+        assert [(1, 5)] == [(one.replace.number, one.replace.total) for one in first if one.replace]
+
+        await rig.settler.apply(settled(first[0]))
+        middle = [ready for _, ready in (await rig.chunks(revision))[1:]]
+        assert [2, 3, 4] == [ready.replace.number for ready in middle if ready.replace]
+        for ready in middle:
+            assert 4 == len(await rig.chunks(revision))
+            await rig.settler.apply(settled(ready))
+        last = (await rig.chunks(revision))[4][1]
+        assert last.replace == ReplaceBatch(number=5, total=5)
+        await rig.settler.apply(settled(last))
+
+        assert DeliveryState.DELIVERED == (await rig.delivery(revision)).state
+        assert 40_001 == (await totals(rig, revision)).accepted
+
+    async def test_a_file_that_is_missing_stops_all_of_it(self, rig: Rig) -> None:
+        """The people in it would be taken out: nothing is sent, the audience stays as it was."""
+        event = rig.event(rig.write(10), FileRef(name="gone", store="local", key="gone.ndjson"), operation="replace")
+        delivery = await rig.planned(event)
+
+        assert (DeliveryState.FAILED, []) == (delivery.state, await rig.chunks(event.revision))
+        assert Totals(records=10, dead=10) == await totals(rig, event.revision)
+
+    async def test_without_a_record_nothing_is_replaced(self, rig: Rig) -> None:
+        """An empty file is a mistake upstream, and would empty the audience."""
+        event = rig.event(rig.write(0), operation="replace")
+
+        assert DeliveryState.FAILED == (await rig.planned(event)).state
+        assert [] == await rig.chunks(event.revision)
+
+    async def test_a_session_that_is_over_begins_all_again(self, rig: Rig) -> None:
+        """All chunks in a new emission, the first alone again; what is still said of the old one counts no more."""
+        revision, first = await uploading(rig, 30_000, operation="replace")
+        await rig.settler.apply(settled(first[0]))
+        middle = (await rig.chunks(revision))[1][1]
+
+        await rig.settler.apply(too_late(middle))
+
+        again = [ready for _, ready in await rig.chunks(revision)][2:]
+        assert [(first[0].chunk_id, 2)] == [(ready.chunk_id, ready.emission) for ready in again]
+        assert Totals(records=30_000) == await totals(rig, revision)
+        assert Repeated() == await rig.settler.apply(settled(middle))
+        await rig.settler.apply(settled(again[0]))
+        second = (await rig.chunks(revision))[3][1]
+        assert (2, ReplaceBatch(number=2, total=3)) == (second.emission, second.replace)
+
+    async def test_it_does_not_begin_again_for_ever(self, rig: Rig) -> None:
+        """After five sessions it is given up, with the reason of that."""
+        revision, _ = await uploading(rig, 20_000, operation="replace")
+        for _ in range(5):
+            ready = (await rig.chunks(revision))[-1][1]
+            await rig.settler.apply(too_late(ready))
+
+        delivery = await rig.delivery(revision)
+        assert delivery.reason is not None
+        assert (DeliveryState.FAILED, "replace_restarts_exhausted") == (delivery.state, delivery.reason.code)
+        assert (5, 20_000) == (len(await rig.chunks(revision)), (await totals(rig, revision)).dead)
+
+    async def test_a_part_given_up_breaks_it(self, rig: Rig) -> None:
+        """The others are not sent after it: half a replacement is worse than none."""
+        revision, first = await uploading(rig, 30_000, operation="replace")
+
+        await rig.settler.apply(settled(first[0], GIVEN_UP))
+
+        assert DeliveryState.FAILED == (await rig.delivery(revision)).state
+        assert (1, 30_000) == (len(await rig.chunks(revision)), (await totals(rig, revision)).dead)
+
+    async def test_released_it_begins_again_as_a_whole(self, rig: Rig) -> None:
+        """A part that waited for a person comes too late for its session, so all of it is sent again."""
+        revision, first = await uploading(rig, 20_000, operation="replace")
+        await rig.settler.apply(settled(first[0]))
+        last = (await rig.chunks(revision))[1][1]
+        await rig.settler.apply(settled(last, TOKEN))
+
+        assert 2 == await rig.releaser.release_delivery(revision)
+
+        sent = (await rig.chunks(revision))[2:]
+        assert [(first[0].chunk_id, 2)] == [(ready.chunk_id, ready.emission) for _, ready in sent]
+
+    async def test_what_a_crash_left_unsent_is_sent_by_the_sweep(self, rig: Rig) -> None:
+        """The first chunk is delivered and nobody lived to send the others."""
+
+        class Mute(EventProducer):
+            """A producer whose broker does not acknowledge."""
+
+            @override
+            async def publish_all(self, topic: Topic, events: Sequence[Encoded]) -> None:
+                """Refuses."""
+                raise ProduceError(f"{topic.name} did not acknowledge {len(events)} events")
+
+        revision, first = await uploading(rig, 30_000, operation="replace")
+        mute = rig.emission(Mute(rig.kafka, "mute"))
+        await Settler(rig.engine, mute, rig.status, rig.telemetry, utc_now).apply(settled(first[0]))
+        assert 1 == len(await rig.chunks(revision))
+
+        for _ in range(2):
+            await rig.releaser.send_unsent(before=utc_now(), limit=100)
+
         assert 2 == len(await rig.chunks(revision))
 
 
@@ -325,7 +453,7 @@ class TestStatus:
 
         revision, (ready,) = await uploading(rig, 10)
         mute = StatusPublisher(rig.engine, Mute(rig.kafka, "mute"), "progress", rig.telemetry, utc_now)
-        await Settler(rig.engine, mute, rig.telemetry, utc_now).apply(settled(ready))
+        await Settler(rig.engine, rig.emission(), mute, rig.telemetry, utc_now).apply(settled(ready))
         assert "uploading" == (await rig.states(revision))[-1].state
 
         while await rig.status.sweep(age=0, limit=10):

@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from connector.kafka.topics import CHUNKS
+from connector.kafka.topics import CHUNK_RETRIES, CHUNKS
 from tests.integration.auth_parts import Emulator
 from tests.integration.uploader_process import Line, upload_line
 from tests.records import emails
@@ -109,3 +109,36 @@ class TestUploader:
 
         assert "fbc_uploader_records_accepted_total 10.0" in metrics
         assert 200 == live
+
+
+class TestDelays:
+    async def test_what_fails_comes_back_from_a_tier_and_arrives(self, on_line: Line) -> None:
+        """Five broken answers: once more in memory, then through the tiers, by real topics; everybody arrives once."""
+        account, audience = await on_line.audience()
+        for _ in range(5):
+            on_line.emulator.fail({"code": 2, "transient": True}, path="/users", audience=audience)
+        settings = {"FBC_RETRY__SHORT": "[0.05]", "FBC_RETRY__DELAYS": "[0.2, 0.3, 0.4, 0.5]"}
+
+        async with on_line.uploader(**settings) as uploader:
+            chunks = await on_line.publish(account, audience, "late", parts(1, 40))
+            (outcome,) = await on_line.outcomes(chunks)
+            assert 0 == await uploader.stopped()
+
+        assert (40, 6, 40) == (outcome.counts.accepted, outcome.attempts, on_line.members(audience))
+        tiers = [len(await on_line.read(topic, lambda values: len(values) >= 1)) for topic in CHUNK_RETRIES]
+        assert [1, 1, 1, 1] == tiers
+
+    async def test_a_stop_while_it_waits_loses_nothing(self, on_line: Line) -> None:
+        """Killed and stopped while a chunk waits in a tier: the next process reads it when it is due."""
+        account, audience = await on_line.audience()
+        on_line.emulator.fail({"code": 2, "transient": True}, path="/users", audience=audience)
+        settings = {"FBC_RETRY__SHORT": "[]", "FBC_RETRY__DELAYS": "[3, 3, 3, 3]"}
+        async with on_line.uploader(**settings) as uploader:
+            chunks = await on_line.publish(account, audience, "waits", parts(1, 40))
+            await on_line.read(CHUNK_RETRIES[0], lambda values: len(values) >= 1)
+            assert 0 == await uploader.stopped()
+
+        async with on_line.uploader(**settings):
+            (outcome,) = await on_line.outcomes(chunks)
+
+        assert (40, 2) == (outcome.counts.accepted, outcome.attempts)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connector.graph.client import GraphClient
 from connector.graph.errors import GraphError
-from connector.graph.protocol import Answer, Credentials, GraphRequest, Meta, Refusal, Success
+from connector.graph.protocol import Answer, Credentials, GraphRequest, Meta, Once, Refusal, Success
 from connector.graph.protocol import create_audience as creating
 from connector.graph.usage import Usage
 from connector.kafka.events import encode
@@ -34,15 +34,21 @@ from connector.objects.stores import Stores, open_stores
 from connector.runtime.identity import ServiceSigner, ServiceVerifier
 from connector.runtime.settings import GraphSettings
 from connector.telemetry import Telemetry
-from schemas.events import ByteRange, ChunkReady, ChunkSettled, Layout, Operation
-from schemas.registry import CHUNK_READY
+from schemas.events import ByteRange, ChunkReady, ChunkSettled, Layout, Operation, ProfileChanged
+from schemas.registry import CHUNK_READY, PROFILE_CHANGED
+from services.uploader.breakers import Breakers
 from services.uploader.dead import DeadLetters
+from services.uploader.delaying import Delays
 from services.uploader.deliver import Deliverer
+from services.uploader.doors import Doors
+from services.uploader.fuse import Fuse
 from services.uploader.governor import Governor
 from services.uploader.leases import Leases
+from services.uploader.line import Line
 from services.uploader.producing import PatientProducer
+from services.uploader.profiles import ProfileNews
 from services.uploader.reading import ChunkReader
-from services.uploader.settings import ReadingSettings, RetrySettings, UploadSettings
+from services.uploader.settings import FuseSettings, ReadingSettings, RetrySettings, UploadSettings
 from services.uploader.settle import Settler
 from services.uploader.upload import Graph, Uploads
 from tests.integration.auth_parts import Emulator
@@ -142,6 +148,11 @@ class Outbox:
         (one,) = self.outcomes
         return one
 
+    def postponed(self, tier: str) -> Record:
+        """The last record written to the delay topic *tier*, as its consumer reads it."""
+        one = self.of(f"fbc.chunks.v1.retry.{tier}")[-1]
+        return Record(one.topic, 3, 5, 1_700_000_000_000, one.key, one.value, one.headers)
+
     @property
     def letter(self) -> Written:
         """The only dead letter."""
@@ -159,6 +170,8 @@ class Picky:
         self.called = asyncio.Event()
         self.in_flight = 0
         self.most_in_flight = 0
+        self.unnamed: str | None = None
+        """A value whose row is counted as invalid and not named."""
 
     async def send(self, request: GraphRequest, credentials: Credentials) -> Answer:
         """As `GraphClient.send`."""
@@ -167,9 +180,19 @@ class Picky:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            if any(value in b"".join(request.body(credentials) or ()) for value in self._bad):
+            if self._bad and "payload" in request.raw:
+                payload = request.raw["payload"].take()
+                request = replace(request, raw={"payload": Once(payload)})
+                if not any(value in payload for value in self._bad):
+                    return await self._graph.send(request, credentials)
                 error = GraphError(1, 99, "OAuthException", is_transient=False, title="", message="no", fbtrace_id="t")
                 return Refusal(error, Meta(500, Usage()))
+            if self.unnamed is not None and "payload" in request.raw:
+                payload = request.raw["payload"].take()
+                answer = await self._graph.send(replace(request, raw={"payload": Once(payload)}), credentials)
+                assert isinstance(answer, Success)
+                invalid = int(self.unnamed.encode() in payload)
+                return replace(answer, document={**answer.document, "num_invalid_entries": invalid})
             return await self._graph.send(request, credentials)
         finally:
             self.in_flight -= 1
@@ -180,6 +203,7 @@ class Bench:
     """An uploader put together on one audience, with everything around it within reach."""
 
     deliverer: Deliverer
+    news: ProfileNews
     desk: Desk
     outbox: Outbox
     graph: Picky
@@ -187,6 +211,7 @@ class Bench:
     telemetry: Telemetry
     stop: asyncio.Event
     settler: Settler
+    line: Line
     stores: Stores
     folder: Path
     account: str
@@ -228,6 +253,15 @@ class Bench:
         """Handles the chunk as a record of the topic."""
         await self.deliverer.handle(record_of(chunk))
 
+    def connected(self, **changes: object) -> None:
+        """Auth says that the profile is connected again, now."""
+        fields = {"profile_id": PROFILE, "company_id": 42, "status": "connected", "sequence": 2, **changes}
+        event = ProfileChanged.model_validate({"changed_at": datetime.now(UTC), **fields})
+        record = encode(
+            PROFILE_CHANGED, event, key="p", identity=(1,), source="/fbc/auth", subject="p", now=event.changed_at
+        )
+        self.news.handle(Record("fbc.profiles.v1", 0, 1, 0, record.key, record.value, record.headers))
+
     def contains(self, schema_and_data: dict[str, object]) -> int:
         """How many of these people are members."""
         return int(self.emulator.tell("POST", f"/audiences/{self.audience}/contains", schema_and_data)["members"])
@@ -239,7 +273,7 @@ class Bench:
     def calls(self) -> list[dict[str, Any]]:
         """The emulator's log of calls that changed the audience's members."""
         calls = self.emulator.tell("GET", "/calls")
-        return [call for call in calls if call["path"].endswith(f"/{self.audience}/users")]
+        return [call for call in calls if f"/{self.audience}/users" in call["path"]]
 
     def fail(self, **answer: object) -> None:
         """Scripts the next call for the audience's members to be answered so."""
@@ -309,10 +343,16 @@ async def put_together(
         graph.calls = 0
         graph.called.clear()
         producer = PatientProducer(outbox, telemetry, lambda: 0.0)
-        settler = Settler(producer, DeadLetters(producer, "fbc."), "fbc.", telemetry)
-        reader = await stack.enter_async_context(ChunkReader(stores, workers, telemetry, ReadingSettings()))
+        line = Line(Fuse(FuseSettings(row=3).bounds()), telemetry)
+        settler = Settler(producer, DeadLetters(producer, "fbc.", line), line, "fbc.", telemetry)
+        doors = Doors(Breakers(), telemetry, stop)
+        leases = Leases(session, url, ServiceSigner("uploader", key), telemetry)
+        reader = await stack.enter_async_context(
+            ChunkReader(stores, workers, telemetry, ReadingSettings(), removal_rows=bounds.removal_rows)
+        )
         deliverer = Deliverer(
-            leases=Leases(session, url, ServiceSigner("uploader", key), telemetry),
+            leases=leases,
+            doors=doors,
             reader=reader,
             uploads=Uploads(
                 graph=graph,
@@ -324,12 +364,26 @@ async def put_together(
             ),
             governor=governor,
             settler=settler,
+            delays=Delays(producer, "fbc.", telemetry),
             telemetry=telemetry,
             bounds=bounds,
-            retry=retry or RetrySettings(attempts=3, base=0.01, cap=0.02),
+            retry=retry or RetrySettings(short=(0.01, 0.02), attempts=3, seconds=0),
             stop=stop,
             chance=lambda: 0.0,
         )
         yield Bench(
-            deliverer, desk, outbox, graph, emulator, telemetry, stop, settler, stores, folder, account, audience
+            deliverer=deliverer,
+            news=ProfileNews(doors, leases),
+            desk=desk,
+            outbox=outbox,
+            graph=graph,
+            emulator=emulator,
+            telemetry=telemetry,
+            stop=stop,
+            settler=settler,
+            line=line,
+            stores=stores,
+            folder=folder,
+            account=account,
+            audience=audience,
         )

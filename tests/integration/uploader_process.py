@@ -17,7 +17,7 @@ from connector.graph.client import GraphClient
 from connector.kafka.admin import ensure
 from connector.kafka.events import encode
 from connector.kafka.producer import EventProducer
-from connector.kafka.topics import CHUNKS, CHUNKS_DLQ, OUTCOMES, Topic
+from connector.kafka.topics import CHUNK_RETRIES, CHUNKS, CHUNKS_DLQ, OUTCOMES, PROFILES, Topic
 from connector.objects.config import FolderStore, StoreConfigs
 from connector.objects.stores import Stores, open_stores
 from connector.runtime.settings import GraphSettings, KafkaSettings
@@ -194,7 +194,7 @@ class Line:
 async def upload_line(bootstrap: str, emulator: Emulator, folder: Path) -> AsyncIterator[Line]:
     """Everything around an uploader, with topics nobody else uses."""
     kafka = KafkaSettings(bootstrap=bootstrap, replication=1, topic_prefix=f"t{secrets.token_hex(4)}.")
-    await ensure(kafka, [CHUNKS, CHUNKS_DLQ, OUTCOMES])
+    await ensure(kafka, [CHUNKS, *CHUNK_RETRIES, CHUNKS_DLQ, OUTCOMES, PROFILES])
     keys = write_identities(folder)
     desk = Desk(emulator.seed, keys["uploader"])
     stores: StoreConfigs = {"local": FolderStore(root=folder)}
@@ -219,6 +219,6 @@ async def upload_line(bootstrap: str, emulator: Emulator, folder: Path) -> Async
             "FBC_IDENTITY__KEY_FILE": str(folder / "uploader.pem"),
             "FBC_IDENTITY__TRUSTED_FILE": str(folder / "trusted.json"),
             "FBC_UPLOAD__CONCURRENCY": "4",
-            "FBC_RETRY__BASE": "0.05",
+            "FBC_RETRY__SHORT": "[0.05, 0.05]",
         }
         yield Line(kafka, producer, opened, client, emulator, folder, environment)

@@ -84,6 +84,37 @@ class TestDelivered:
         assert 700 == stack.members(audience)
         assert 300 == removed.json["totals"]["accepted"]
 
+    def test_a_replacement_leaves_exactly_its_people(self, stack: Stack, folder: Path) -> None:
+        """`--operation replace` over three chunks of two files: nobody from before, nobody missing."""
+        stack.seed("replace")
+        options = ["--profile", "replace", "--audience-name", "Replace"]
+        before = people(folder / "before.ndjson", "before", range(1_000))
+        first = people(folder / "first.ndjson", "replace", range(15_000))
+        second = people(folder / "second.ndjson", "replace", range(15_000, 20_000))
+        assert 0 == stack.publish(str(before), *options).code
+
+        replaced = stack.publish(str(first), str(second), *options, "--operation", "replace")
+
+        assert replaced.code == 0, replaced.err + stack.logs()
+        audience = stack.show(replaced.json["revision"])["audience_id"]
+        assert (20_000, 20_000) == (stack.members(audience), replaced.json["totals"]["accepted"])
+
+    def test_a_revoked_token_holds_up_and_a_restored_one_lets_go(self, stack: Stack, folder: Path) -> None:
+        """The customer changed the password: the delivery waits and says why; connected again, it arrives by itself."""
+        stack.seed("revoked")
+        options = ["--profile", "revoked", "--audience-name", "Revoked"]
+        assert 0 == stack.publish(str(people(folder / "before.ndjson", "revoked", range(10))), *options).code
+        assert 0 == stack.fbc("dev", "seed", "--revoke").code
+        file, revision = people(folder / "revoked.ndjson", "revoked", range(12_000)), next(revisions)
+
+        stack.publish(str(file), *options, "--revision", str(revision), wait=0.1)
+        waiting = stack.until(revision, lambda delivery: delivery["state"] == "waiting")
+        assert "password_changed" == waiting["reason"]["code"]
+        stack.seed("revoked")
+
+        ended = stack.ended(revision)
+        assert ("delivered", 12_000) == (ended["state"], ended["totals"]["accepted"])
+
     def test_the_legacy_layout_is_read_below_data(self, stack: Stack, folder: Path) -> None:
         """The predecessor's legacy files go on working."""
         stack.seed("legacy")

@@ -175,3 +175,48 @@ class TestSamples:
     def test_what_is_no_row_matches_none(self, sample: str) -> None:
         """A sample that is no row of ours is nobody's."""
         assert set() == batch_of([1, 2]).rows_matching([sample])
+
+
+class TestGivenAway:
+    @given(devices=st.lists(st.integers(1, 3), min_size=1, max_size=20), who=st.integers(0, 19))
+    def test_samples_lead_back_to_rows_whose_body_is_gone(self, devices: list[int], who: int) -> None:
+        """A mark for each row is kept: sixteen bodies in flight are 120 MB that nobody needs."""
+        batch, kept = batch_of(devices), batch_of(devices)
+        row = who % batch.rows
+
+        assert kept.payload() == batch.give_body()
+
+        assert {row} == batch.rows_matching([kept.row_json(row), '["nobody"]', "[", "7"])
+        assert kept.rows_of({101}) == batch.rows_of({101})
+
+    def test_marks_are_right_where_cells_are_free_text(self) -> None:
+        """An advertiser's id may hold what looks like the end of a row, and a value may be written in two ways."""
+        records: list[dict[str, object]] = [{"i": 'a"],["b', "v": 12.0}, {"i": "c", "v": 3}]
+        (batch,) = mapped(records, i=MatchKey.EXTERN_ID, v=MatchKey.LOOKALIKE_VALUE)
+        rows = [batch.row_json(row) for row in range(2)]
+        batch.give_body()
+
+        assert [{0}, {1}] == [batch.rows_matching([row]) for row in rows]
+
+    def test_it_is_given_once(self) -> None:
+        """Who needs it again prepares the chunk again; a half-empty body is never sent."""
+        batch = batch_of([1, 1])
+        batch.give_body()
+
+        for again in (batch.payload, batch.give_body, batch.halves):
+            with pytest.raises(RuntimeError):
+                again()
+
+
+class TestFixedSchema:
+    def test_every_batch_and_half_names_the_same_keys(self) -> None:
+        """Whatever its rows hold: a replacement's schema may not change. What is in none of the keys stays here."""
+        schema = ("EMAIL", "MADID")
+        batches = prepared([1, 1, 1, 1], max_rows=2, schema=schema).batches
+
+        bodies = [orjson.loads(part.payload()) for batch in batches for part in (batch, *batch.halves())]
+
+        assert {schema} == {tuple(body["schema"]) for body in bodies}
+        assert {("", device(3 * number)) for number in range(4)} == {
+            tuple(row) for body in bodies for row in body["data"]
+        }

@@ -200,3 +200,21 @@ class TestWhoIsIdentified:
     def test_rule(self, keys: set[str], *, expected: bool) -> None:
         """One identifier, or last name with first name or initial and one of post code, city, year of birth."""
         assert expected is identifies(keys)
+
+
+class TestGender:
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            (" Female ", "f"),
+            ("BOY", "m"),
+            ("unknown", ""),
+            ("Other", ""),
+            ("UN", ""),
+            ("neuter", CellReason.UNKNOWN_GENDER),
+            ("malé", CellReason.UNKNOWN_GENDER),
+        ],
+    )
+    def test_a_word_is_one_of_two_or_nothing(self, text: str, expected: object) -> None:
+        """HL7's words for neither hold nothing; a word nobody knows is told, and nobody is male by default."""
+        assert expected == normalise(Key.GEN, text)

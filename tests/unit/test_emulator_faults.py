@@ -15,7 +15,8 @@ ANSWER = {"code": 2}
 
 def call(method: str = "POST", path: str = "/v26.0/55/users", account: str = "1", audience: str = "55") -> Call:
     """A call on audience 55 of ad account 1, made with the token `t`."""
-    made = build_call(method, path, {"access_token": "t"})
+    payload = {"schema": ["EMAIL", "FN"], "data": [["e1", "f1"], ["e2", ""]]}
+    made = build_call(method, path, {"access_token": "t", "payload": payload})
     made.facts.account, made.facts.audience = account, audience
     return made
 
@@ -35,6 +36,7 @@ class TestMatching:
             {"audience": "55"},
             {"token": "t"},
             {"token": digest_of("t")},
+            {"cell": "e2"},
             {"method": "POST", "path": "/users", "account": "1", "audience": "55", "token": "t"},
         ],
         ids=str,
@@ -55,6 +57,8 @@ class TestMatching:
             {"account": "2"},
             {"audience": "5"},
             {"token": "T"},
+            {"cell": "e3"},
+            {"cell": "EMAIL"},
             {"method": "POST", "audience": "56"},
         ],
         ids=str,

@@ -16,6 +16,7 @@ from connector.graph.protocol import (
     Garbled,
     GraphRequest,
     MemberOperation,
+    NoAnswer,
     RawAnswer,
     Refusal,
     Session,
@@ -24,12 +25,12 @@ from connector.graph.protocol import (
     decipher,
     exchange_token,
     list_audiences,
+    other_version,
     read_audience,
     session_id,
     users,
     users_reply,
 )
-from connector.graph.usage import Usage, usage
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "graph"
 CREDENTIALS = Credentials("a-token", "a-proof")
@@ -210,6 +211,44 @@ class TestDecipher:
 
         assert isinstance(decipher(raw), Refusal | Garbled)
 
+    @given(st.data())
+    def test_no_part_of_a_good_answer_passes_for_it(self, data: st.DataObject) -> None:
+        """Cut off anywhere, and with anything but JSON behind it, it is garbled."""
+        raw = sample("users_added")
+        end = data.draw(st.integers(0, len(raw.body) - 1))
+        behind = data.draw(st.binary(min_size=1, max_size=9).filter(lambda noise: noise.strip(b" \t\r\n")))
+
+        for body in (raw.body[:end], raw.body + behind):
+            assert isinstance(decipher(RawAnswer(200, raw.headers, body)), Garbled)
+
+    @given(
+        st.integers(100, 599),
+        st.dictionaries(
+            st.sampled_from(
+                [
+                    "x-app-usage",
+                    "x-ad-account-usage",
+                    "x-business-use-case-usage",
+                    "retry-after",
+                    "date",
+                    "facebook-api-version",
+                    "x-ad-api-version-warning",
+                    "x-fb-request-id",
+                ]
+            ),
+            st.text(),
+        ),
+        st.binary()
+        | st.sampled_from([b"[]", b"null", b"1e999", b'"ok"', b"true", b"[" * 5_000, b"{" * 5_000, b"\xff{}"]),
+    )
+    def test_noise_that_calls_itself_json_is_no_success(
+        self, status: int, headers: dict[str, str], body: bytes
+    ) -> None:
+        """Whatever stands in the headers and the body: a meaning, no exception, and no success but for an object."""
+        answer = decipher(RawAnswer(status, {**headers, "content-type": "application/json"}, body), CREDENTIALS)
+
+        assert isinstance(answer, Garbled) or isinstance(orjson.loads(body), dict)
+
     def test_an_upgrade_behind_our_back_is_visible(self) -> None:
         """A served version other than asked and Meta's warning are kept."""
         answer = deciphered("auto_upgraded")
@@ -217,6 +256,33 @@ class TestDecipher:
         assert isinstance(answer, Success)
         assert "v27.0" == answer.meta.served_version
         assert "auto-upgraded" in (answer.meta.version_warning or "")
+
+    @pytest.mark.parametrize(
+        ("headers", "body", "served", "warned"),
+        [
+            ({"facebook-api-version": "v27.0"}, {}, "v27.0", False),
+            ({"facebook-api-version": "v26.0", "x-ad-api-version-warning": "soon"}, {}, "v26.0", True),
+            ({}, {"error": {"code": 2635}}, "", True),
+        ],
+        ids=["upgraded", "warned", "ended"],
+    )
+    def test_another_version_is_told(
+        self, *, headers: dict[str, str], body: dict[str, object], served: str, warned: bool
+    ) -> None:
+        """Served otherwise than asked, a warning, or the end of the version: somebody has to raise a setting."""
+        raw = RawAnswer(200, {"content-type": "application/json", **headers}, orjson.dumps(body))
+
+        other = other_version(decipher(raw), "v26.0")
+
+        assert other is not None
+        assert (served, warned) == (other.served, other.warning is not None)
+
+    @pytest.mark.parametrize(
+        "answer", [NoAnswer("time-out", sent=True), deciphered("users_added")], ids=["none", "good"]
+    )
+    def test_the_version_asked_for_is_not_told(self, answer: Answer) -> None:
+        """Nothing said, or what was asked for."""
+        assert other_version(answer, "v26.0") is None
 
 
 class TestRedaction:
@@ -246,27 +312,6 @@ class TestRedaction:
     def test_texts_are_short(self, text: str) -> None:
         """No text of Meta's floods a log."""
         assert len(redacted(text)) <= MAX_MESSAGE + 1
-
-
-class TestUsage:
-    @pytest.mark.parametrize(
-        ("name", "expected"),
-        [
-            ("users_added", Usage(28, 0)),
-            ("users_removed", Usage(32, 0)),
-            ("throttled_with_estimate", Usage(100, 420)),
-            ("throttled_retry_after", Usage(0, 90)),
-            ("html_503", Usage(0, 0)),
-        ],
-    )
-    def test_the_largest_percentage_rules(self, name: str, expected: Usage) -> None:
-        """All headers are read on every answer; minutes become seconds."""
-        assert expected == usage(sample(name).headers)
-
-    @pytest.mark.parametrize("header", ["", "[]", "nonsense", '{"1":7}', '{"1":[7]}', '{"1":[{"call_count":"x"}]}'])
-    def test_an_unreadable_header_says_nothing(self, header: str) -> None:
-        """A change on Meta's side does not stop deliveries."""
-        assert Usage() == usage({"x-business-use-case-usage": header})
 
 
 class TestUsersReply:

@@ -6,12 +6,17 @@ from hypothesis import strategies as st
 
 from connector.graph.errors import GraphError
 from connector.graph.protocol import Garbled, Meta, NoAnswer, Refusal
-from connector.graph.usage import Usage
+from connector.graph.usage import BusinessUse, Usage
 from connector.graph.verdicts import (
     DEFAULT_ACCOUNT_WAIT,
     DEFAULT_APP_WAIT,
+    HALVE_AFTER,
+    REMEDIES,
+    SCORE_WAIT,
     TABLE,
+    WHY,
     Impossible,
+    Remedy,
     RetryLater,
     Split,
     Throttled,
@@ -21,6 +26,7 @@ from connector.graph.verdicts import (
     WaitForPerson,
     WaitScope,
     classify,
+    remedy,
 )
 
 ACCOUNT, APP = ThrottleScope.ACCOUNT, ThrottleScope.APP
@@ -45,6 +51,10 @@ class TestPassingTrouble:
     def test_is_tried_again(self, code: int, subcode: int | None) -> None:
         """Meta's own trouble costs an attempt and nothing else."""
         assert isinstance(verdict(code, subcode), RetryLater)
+
+    def test_metas_catch_all_is_halved_in_the_end(self) -> None:
+        """Code 1 is also what a batch gets that is too much: after a few attempts its halves are sent."""
+        assert RetryLater("unknown_at_meta", HALVE_AFTER) == verdict(1)
 
     @pytest.mark.parametrize("status", [200, 204, 408, 500, 502, 503, 599])
     def test_garbled_answers_of_servers_that_try_are_tried_again(self, status: int) -> None:
@@ -83,11 +93,8 @@ class TestThrottles:
     @pytest.mark.parametrize(
         ("code", "subcode"),
         [
-            (17, None),
-            (17, 2446079),
             (32, None),
             (613, None),
-            (613, 1487742),
             (613, 1996),
             (613, 5044001),
             (613, 1487632),
@@ -99,16 +106,45 @@ class TestThrottles:
         """All others meter one ad account."""
         assert Throttled(ACCOUNT, DEFAULT_ACCOUNT_WAIT) == verdict(code, subcode)
 
-    @pytest.mark.parametrize(("code", "scope"), [(80003, ACCOUNT), (4, APP)])
-    def test_metas_own_estimate_is_taken(self, code: int, scope: ThrottleScope) -> None:
-        """A stated time replaces ours, on the account and on the app, also with is_transient."""
-        answer = Refusal(refused(code, transient=True).error, Meta(400, Usage(100, 420)))
+    @pytest.mark.parametrize(("code", "subcode"), [(17, None), (17, 2446079), (613, 1487742)])
+    def test_an_accounts_score_needs_five_minutes(self, code: int, subcode: int | None) -> None:
+        """It decays over that time, and blocks for as long."""
+        assert Throttled(ACCOUNT, SCORE_WAIT) == verdict(code, subcode)
 
-        assert Throttled(scope, 420) == classify(answer)
+    @pytest.mark.parametrize("account", ["act_7", None])
+    def test_metas_own_estimate_is_taken(self, account: str | None) -> None:
+        """A stated time replaces ours, also with is_transient."""
+        usage = Usage((BusinessUse("7", "custom_audience", 100, 420),))
+        answer = Refusal(refused(80003, transient=True).error, Meta(400, usage))
+
+        assert Throttled(ACCOUNT, 420, stated=True) == classify(answer, account)
+
+    @pytest.mark.parametrize(("code", "account"), [(80003, "act_8"), (4, "act_7")])
+    def test_an_estimate_for_somebody_else_is_not(self, code: int, account: str) -> None:
+        """The header may name other accounts, and no account's estimate is about the app."""
+        answer = Refusal(refused(code).error, Meta(400, Usage((BusinessUse("7", "custom_audience", 100, 420),))))
+
+        assert verdict(code) == classify(answer, account)
+
+    @pytest.mark.parametrize(("code", "scope"), [(80003, ACCOUNT), (4, APP)])
+    def test_retry_after_is_taken(self, code: int, scope: ThrottleScope) -> None:
+        """It is about the call that was refused, whatever budget that was."""
+        answer = Refusal(refused(code).error, Meta(400, Usage(retry_after=90)))
+
+        assert Throttled(scope, 90, stated=True) == classify(answer, "act_7")
+
+    @pytest.mark.parametrize(("percent", "seconds", "stated"), [(100, 120, True), (40, SCORE_WAIT, False)])
+    def test_a_spent_score_names_its_time(self, percent: float, seconds: float, *, stated: bool) -> None:
+        """reset_time_duration is when the score is back at zero; it says nothing when the score is not spent."""
+        answer = Refusal(refused(17, 2446079).error, Meta(400, Usage(account_percent=percent, account_reset=120)))
+
+        assert Throttled(ACCOUNT, seconds, stated=stated) == classify(answer, "act_7")
 
     def test_429_without_an_envelope_is_a_throttle(self) -> None:
         """The servers before Graph write no envelopes."""
-        assert Throttled(ACCOUNT, 30) == classify(Garbled("HTML", Meta(429, Usage(0, 30))))
+        answer = Garbled("HTML", Meta(429, Usage(retry_after=30)))
+
+        assert Throttled(ACCOUNT, 30, stated=True) == classify(answer)
 
 
 class TestPeople:
@@ -128,7 +164,7 @@ class TestPeople:
         ("code", "subcode", "cause", "scope"),
         [
             (102, None, "session_invalid", WaitScope.TOKEN),
-            (3, None, "app_capability_missing", WaitScope.TOKEN),
+            (3, None, "app_capability_missing", WaitScope.APP),
             (10, None, "permission_missing", WaitScope.TOKEN),
             (294, None, "permission_missing", WaitScope.TOKEN),
             (200, None, "permission_missing", WaitScope.TOKEN),
@@ -153,6 +189,7 @@ class TestPeople:
             (100, 1713231, "audience_flagged", WaitScope.AUDIENCE),
             (471, None, "audience_flagged", WaitScope.AUDIENCE),
             (1487301, None, "audience_not_shared", WaitScope.AUDIENCE),
+            (100, 33, "unreachable", WaitScope.AUDIENCE),
         ],
     )
     def test_what_a_person_has_to_mend_names_cause_and_scope(
@@ -171,7 +208,6 @@ class TestImpossible:
         [
             (100, None, "invalid_parameter"),
             (100, 2804001, "invalid_parameter"),
-            (100, 33, "audience_gone"),
             (100, 2460003, "blocked_by_integrity"),
             (105, None, "too_many_parameters"),
             (194, None, "missing_parameter"),
@@ -195,6 +231,36 @@ class TestImpossible:
 
         assert isinstance(found, Impossible)
         assert reason == found.reason
+
+    def test_a_removal_that_leaves_too_few_is_not_tried_again(self) -> None:
+        """200/1870047 is final, whatever is_transient says: the same removal is refused again."""
+        found = classify(refused(200, 1870047, transient=True))
+
+        assert isinstance(found, Impossible)
+        assert ("audience_too_small", True) == (found.reason, found.final)
+
+
+class TestReplacements:
+    @pytest.mark.parametrize(
+        ("subcode", "expected"),
+        [
+            (1870145, Remedy.WAIT),
+            (1870147, Remedy.FIRST_BATCH),
+            (1870158, Remedy.RESTART),
+            (1870159, Remedy.RESTART),
+            (1870148, Remedy.RESTART),
+            (1870144, Remedy.ADD_AND_REMOVE),
+            (None, None),
+            (4711, None),
+        ],
+    )
+    def test_have_a_remedy_for_each_refusal(self, subcode: int | None, expected: Remedy | None) -> None:
+        """The subcodes of Meta's usersreplace reference say what to do with the session."""
+        assert expected == remedy(refused(2650, subcode).error)
+
+    def test_have_remedies_for_their_codes_only(self) -> None:
+        """The same subcode with another code says nothing about a session."""
+        assert remedy(refused(100, 1870158).error) is None
 
 
 class TestUnknown:
@@ -220,11 +286,15 @@ class TestUnknown:
 
 
 class TestTheTable:
+    def test_reasons_and_remedies_are_about_rows(self) -> None:
+        """Nothing is explained that is not decided."""
+        assert set(WHY) | set(REMEDIES) <= set(TABLE)
+
     def test_every_row_can_be_shown_to_a_person(self) -> None:
         """Causes and reasons are slugs for events; advice is there and short enough for one."""
         for found in TABLE.values():
             match found:
-                case WaitForPerson(cause, _, advice) | Impossible(cause, advice):
+                case WaitForPerson(cause, _, advice) | Impossible(cause, advice, _):
                     assert cause.replace("_", "").isalnum()
                     assert 0 < len(advice) <= 512
                 case _:

@@ -48,16 +48,9 @@ def event(**changes: Any) -> DeliveryRequested:
 
 class TestRefused:
     def test_an_ordinary_delivery_is_planned(self) -> None:
-        """Nothing stands in the way of an add or a remove."""
-        assert plan.refused(event()) is None
-        assert plan.refused(event(operation=Operation.REMOVE)) is None
-
-    def test_replace_is_refused_with_what_to_do_instead(self) -> None:
-        """An operation that is not supported is not silently turned into another one."""
-        ending = plan.refused(event(operation=Operation.REPLACE))
-        assert ending is not None
-        assert (DeliveryState.FAILED, "replace_not_supported") == (ending.state, ending.reason.code)
-        assert ending.reason.advice
+        """Nothing stands in the way of an add, a remove or a replacement."""
+        for operation in Operation:
+            assert plan.refused(event(operation=operation)) is None
 
     @pytest.mark.parametrize("asked", [None, False])
     def test_history_is_delivered_only_when_asked_for(self, asked: bool | None) -> None:  # noqa: FBT001 -- a setting

@@ -16,13 +16,18 @@ from connector.kafka.consumer_facts import (
     Defective,
     Drained,
     Held,
+    LineHeld,
     MembershipLost,
+    NotDue,
+    Outcome,
     Paused,
     Polled,
     Resumed,
     Revoked,
     Rewound,
     Stale,
+    Standing,
+    Stuck,
 )
 from connector.kafka.consumer_logging import log_fact
 from connector.kafka.record import Record
@@ -49,7 +54,13 @@ def parse(text: str) -> int:
 LINES: list[tuple[ConsumerFact, tuple[str, str] | None]] = [
     (Polled(3), None),
     (Completed(RECORD, 0.1), None),
+    (Completed(RECORD, 0.1, Outcome.PUT_BACK), ("warning", "kafka.put_back")),
     (Committed({}, 0, 0.1), None),
+    (Standing({}, {}, 0, 0), None),
+    (NotDue(PARTITION, 42, 3.0), ("debug", "kafka.not_due")),
+    (Stuck(RECORD, 901.0), ("error", "kafka.stuck")),
+    (LineHeld("100 dead letters in a row"), ("error", "kafka.line_held")),
+    (LineHeld(None), ("warning", "kafka.line_released")),
     (Paused(frozenset({PARTITION})), ("debug", "kafka.paused")),
     (Resumed(frozenset({PARTITION})), ("debug", "kafka.resumed")),
     (Assigned(frozenset({PARTITION}), 5), ("info", "kafka.assigned")),

@@ -9,17 +9,17 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kafka.consumer_facts import Completed, ConsumerFact, Defective, Held
-from connector.kafka.record import Handler, OnDefect, Record, leave_unfinished
+from connector.kafka.consumer_facts import Completed, ConsumerFact, Defective, Held, Outcome, Stuck
+from connector.kafka.record import Handler, OnDefect, PutAside, Record, leave_unfinished
 from connector.kafka.workers import TURNS_BETWEEN_YIELDS, Backoff, Flight, HandlerCancelled, Workers
 
 PARTITION = TopicPartition("t", 0)
 
 
-def flight(offset: int, lane: str = "lane", value: bytes = b"value") -> Flight:
+def flight(offset: int, lane: str = "lane", value: bytes = b"value", *, early: bool = False, epoch: int = 1) -> Flight:
     """A record on its way."""
     record = Record("t", 0, offset, 0, lane.encode(), value, ())
-    return Flight(record, PARTITION, 1, lane, record.size)
+    return Flight(record, PARTITION, epoch, lane, record.size, early)
 
 
 async def refuse(_record: Record, error: Exception) -> None:
@@ -27,11 +27,23 @@ async def refuse(_record: Record, error: Exception) -> None:
     raise AssertionError("no defect was expected") from error
 
 
+async def unexpected(_record: Record) -> None:
+    """Where no record is expected."""
+    raise AssertionError("no record was to be put aside")
+
+
 class Crew:
     """Workers, and what they told."""
 
     def __init__(
-        self, handler: Handler, on_defect: OnDefect = refuse, *, lane_concurrency: int = 1, concurrency: int = 4
+        self,
+        handler: Handler,
+        on_defect: OnDefect = refuse,
+        *,
+        lane_concurrency: int = 1,
+        concurrency: int = 4,
+        on_stuck: PutAside | None = None,
+        put_back: PutAside | None = None,
     ) -> None:
         self.landed: list[int] = []
         self._actions: list[Callable[[], object]] = []
@@ -47,6 +59,8 @@ class Crew:
             observer=self.facts.append,
             backoff=Backoff(first=0.001, cap=0.002),
             chance=lambda: 0.0,
+            on_stuck=on_stuck,
+            put_back=put_back,
         )
 
     def on_landing(self, action: Callable[[], object]) -> None:
@@ -63,6 +77,10 @@ class Crew:
         for one in flights:
             self.workers.submit(one)
         self.workers.dispatch()
+
+    def outcomes(self) -> list[Outcome]:
+        """How the records ended."""
+        return [fact.outcome for fact in self.facts if isinstance(fact, Completed)]
 
     def told(self, kind: type[ConsumerFact]) -> list[ConsumerFact]:
         """The facts of a kind."""
@@ -288,6 +306,175 @@ class TestDraining:
         gate.let(0, 1)
         crew.start(flight(1))
         await settled(lambda: crew.landed == [1])
+
+
+class TestEvicting:
+    async def test_the_handler_is_cancelled_then_the_record_is_put_aside_then_it_lands(self) -> None:
+        """Its offset completes only after the other topic has it; the worker goes on with the next record."""
+        gate = Gate()
+        gate.let(1, 2)
+        taken: list[int] = []
+        written = asyncio.Event()
+
+        async def postpone(record: Record) -> None:
+            taken.append(record.offset)
+            await written.wait()
+
+        crew = Crew(gate, concurrency=1, on_stuck=postpone)
+        crew.start(flight(0), flight(1), flight(2))
+        await gate.begins(1)
+        crew.workers.evict(1, 0)
+        await settled(lambda: taken == [0])
+        assert [] == crew.landed
+        written.set()
+        await settled(lambda: crew.landed == [0, 1, 2])
+        assert [Outcome.EVICTED, Outcome.HANDLED, Outcome.HANDLED] == crew.outcomes()
+        assert 1 == len(crew.told(Stuck))
+        assert [] == crew.broken
+
+    async def test_a_record_nobody_takes_is_held(self) -> None:
+        """The delay topic cannot be written: the record keeps its place until it can, and is evicted once only."""
+        failures = iter([OSError("down"), OSError("down"), None])
+
+        async def postpone(_record: Record) -> None:
+            if (failure := next(failures)) is not None:
+                raise failure
+
+        gate = Gate()
+        crew = Crew(gate, on_stuck=postpone)
+        crew.start(flight(0))
+        await gate.begins(1)
+        crew.workers.evict(1, 0)
+        await settled(lambda: len(crew.told(Held)) == 1)
+        assert ([], 1, None) == (crew.landed, crew.workers.in_flight, crew.workers.seconds_in_handler(1, 0))
+        crew.workers.evict(1, 0)
+        await settled(lambda: crew.landed == [0])
+        assert (1, 2) == (len(crew.told(Stuck)), len(crew.told(Held)))
+
+    async def test_a_handler_that_ends_all_the_same_is_not_put_aside(self) -> None:
+        """It was about to end, or finished what must not be torn apart; the next record's handler is not cancelled."""
+        gate = Gate()
+
+        async def stubborn(record: Record) -> None:
+            try:
+                await gate(record)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)
+
+        crew = Crew(stubborn, concurrency=1, on_stuck=unexpected)
+        crew.start(flight(0), flight(1))
+        await gate.begins(1)
+        crew.workers.evict(1, 0)
+        await gate.begins(2)
+        gate.let(1)
+        await settled(lambda: crew.landed == [0, 1])
+        assert [Outcome.HANDLED, Outcome.HANDLED] == crew.outcomes()
+
+    async def test_a_handler_that_breaks_when_cancelled_is_put_aside_not_buried(self) -> None:
+        """What it raises then tells nothing about the record."""
+        gate = Gate()
+        taken: list[int] = []
+
+        async def brittle(record: Record) -> None:
+            try:
+                await gate(record)
+            except asyncio.CancelledError:
+                raise RuntimeError("cleaning up") from None
+
+        async def postpone(record: Record) -> None:
+            taken.append(record.offset)
+
+        crew = Crew(brittle, concurrency=1, on_stuck=postpone)
+        crew.start(flight(0), flight(1))
+        await gate.begins(1)
+        crew.workers.evict(1, 0)
+        await gate.begins(2)
+        gate.let(1)
+        await settled(lambda: crew.landed == [0, 1])
+        assert [0] == taken
+
+    async def test_draining_meanwhile_leaves_the_record_unfinished(self) -> None:
+        """Evicted and cancelled for good in the same turn: it is not ours any more, nobody puts it aside."""
+        gate = Gate()
+        crew = Crew(gate, on_stuck=unexpected)
+        crew.start(flight(0))
+        await gate.begins(1)
+        crew.workers.evict(1, 0)
+        await crew.workers.cancel()
+        assert ([], [], 0) == (crew.landed, crew.broken, crew.workers.in_flight)
+
+    async def test_an_old_epochs_record_is_another_one(self) -> None:
+        """The same offset of a later assignment is not evicted for the handler that was left behind."""
+        gate = Gate()
+        crew = Crew(gate, on_stuck=unexpected)
+        crew.start(flight(0, epoch=2))
+        await gate.begins(1)
+        crew.workers.evict(1, 0)
+        assert crew.workers.seconds_in_handler(1, 0) is None
+        assert crew.workers.seconds_in_handler(2, 0) is not None
+        gate.let(0)
+        await settled(lambda: crew.landed == [0])
+
+    async def test_without_a_place_to_put_it_nothing_is_cancelled(self) -> None:
+        """A consumer that was given no way out lets its handlers be."""
+        gate = Gate()
+        crew = Crew(gate)
+        crew.start(flight(0))
+        await gate.begins(1)
+        crew.workers.evict(1, 0)
+        gate.let(0)
+        await settled(lambda: crew.landed == [0])
+        assert [] == crew.told(Stuck)
+
+
+class TestEarly:
+    async def test_an_early_record_is_put_back_and_not_handled(self) -> None:
+        """It lands when the delay topic has it, and not before."""
+        failures = iter([OSError("down"), None])
+        taken: list[int] = []
+
+        async def put_back(record: Record) -> None:
+            if (failure := next(failures)) is not None:
+                raise failure
+            taken.append(record.offset)
+
+        gate = Gate()
+        gate.let(1)
+        crew = Crew(gate, put_back=put_back)
+        crew.start(flight(0, early=True), flight(1))
+        await settled(lambda: crew.landed == [0, 1])
+        assert ([0], [1]) == (taken, gate.begun)
+        assert [Outcome.PUT_BACK, Outcome.HANDLED] == crew.outcomes()
+
+
+class TestStandingStill:
+    async def test_begins_nothing_until_it_goes_on(self) -> None:
+        """What is in a handler ends; what waits, and what comes meanwhile, begins afterwards, in order."""
+        gate = Gate()
+        gate.let(1, 2, 3)
+        crew = Crew(gate, concurrency=2)
+        crew.start(flight(0), flight(1))
+        await gate.begins(1)
+        crew.workers.stand_still()
+        crew.start(flight(2, "other"))
+        gate.let(0)
+        await settled(lambda: crew.landed == [0])
+        crew.start(flight(3))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert ([0], 3) == (gate.begun, crew.workers.waiting)
+        crew.workers.go_on()
+        await settled(lambda: len(crew.landed) == 4)
+        assert [1, 3] == [offset for offset in gate.begun if offset in {1, 3}]
+
+    async def test_can_be_drained(self) -> None:
+        """A line that stands still stops like any other."""
+        gate = Gate()
+        crew = Crew(gate)
+        crew.workers.stand_still()
+        crew.start(flight(0))
+        assert 0 == (await crew.workers.drain(5)).in_flight
+        assert (0, 0) == (crew.workers.waiting, crew.workers.size)
 
 
 class TestBackoff:

@@ -1,108 +1,151 @@
-"""Whether to try again, and when: bounds hold for all numbers, and every kind of trouble has its patience."""
+"""Whether to try again, and where the chunk waits: bounds hold for all numbers, every kind of trouble its own way."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.uploader.endings import Again, Lost
+from connector.kafka.headers import Past
+from services.uploader.endings import Again
 from services.uploader.patience import Patience
-from services.uploader.retrying import GiveUp, RetryPolicy, TryAgain, backoff, decide
+from services.uploader.retrying import (
+    GiveUp,
+    InMemory,
+    RetryPolicy,
+    Tier,
+    ToTier,
+    after_failure,
+    backoff,
+    for_pause,
+)
 from services.uploader.settings import RetrySettings
 
-POLICY = RetryPolicy(attempts=6, base=0.5, cap=20, total=120)
-SETTINGS = RetrySettings(attempts=4, base=1, cap=8, total=60, throttle_patience=1_000)
+HOUR = 3_600.0
+TIERS = (Tier("30s", 30), Tier("5m", 300), Tier("30m", 1_800), Tier("2h", 7_200))
+POLICY = RetryPolicy(short=(0.5, 2.0), tiers=TIERS, attempts=6, seconds=3 * HOUR, memory=30)
 TROUBLE = Again("service_unavailable", "2", "words")
 UNKNOWN = Again("unknown_answer", "987654", "words", unknown=True)
+BEGAN = 1_000_000.0
+
+chances = st.floats(0, 1, exclude_max=True)
 
 
 class TestBackoff:
-    @given(attempt=st.integers(1, 10_000), chance=st.floats(0, 1, exclude_max=True))
+    @given(attempt=st.integers(1, 10_000), chance=chances)
     def test_pauses_are_spread_over_the_upper_half_and_capped(self, attempt: int, chance: float) -> None:
         """A thousand chunks that failed together do not come back together, and nobody waits longer than the cap."""
         ceiling = min(20, 0.5 * 2 ** min(attempt - 1, 20))
 
         assert ceiling / 2 <= backoff(0.5, 20, attempt, chance) <= ceiling
 
-    def test_pauses_double(self) -> None:
-        """Each failure doubles the wait."""
-        assert [0.25, 0.5, 1.0, 2.0] == [backoff(0.5, 20, attempt, 0) for attempt in (1, 2, 3, 4)]
+
+class TestAfterFailure:
+    def test_short_first_then_through_the_tiers(self) -> None:
+        """Two short retries in memory, each tier once, then the longest one as often as it takes."""
+        decisions = [
+            after_failure(POLICY, attempt=attempt, first_failure_at=BEGAN, now=BEGAN, chance=0)
+            for attempt in range(1, 9)
+        ]
+
+        assert [InMemory(0.25), InMemory(1.0)] == decisions[:2]
+        assert ["30s", "5m", "30m", "2h", "2h", "2h"] == [
+            one.tier.name for one in decisions[2:] if isinstance(one, ToTier)
+        ]
+
+    def test_the_settings_say_the_same(self) -> None:
+        """The defaults are the policy of the design."""
+        assert POLICY == RetrySettings().policy()
+
+    @given(attempt=st.integers(1, 100), elapsed=st.floats(0, 1e6), chance=chances, asked=st.floats(0, 1e6))
+    def test_given_up_only_when_both_are_spent(self, attempt: int, elapsed: float, chance: float, asked: float) -> None:
+        """At least six attempts and at least three hours; then at once."""
+        decision = after_failure(
+            POLICY, attempt=attempt, first_failure_at=0, now=elapsed, chance=chance, not_before=asked
+        )
+
+        assert (attempt >= 6 and elapsed >= 3 * HOUR) == isinstance(decision, GiveUp)
+
+    @given(attempt=st.integers(1, 5), asked=st.floats(0, 1e6), chance=chances, pace=st.sampled_from(["usual", "slow"]))
+    def test_what_was_asked_for_is_kept(self, attempt: int, asked: float, chance: float, pace: str) -> None:
+        """Retry-After outweighs a shorter pause of ours; nothing over 30 s is waited for in memory."""
+        match after_failure(
+            POLICY, attempt=attempt, first_failure_at=0, now=0, chance=chance, not_before=asked, slow=pace == "slow"
+        ):
+            case InMemory(seconds):
+                assert pace == "usual"
+                assert asked <= seconds <= 30
+            case ToTier(tier, due_at):
+                assert min(asked, 7_200) <= due_at <= tier.seconds
+            case GiveUp():
+                raise AssertionError
+
+    def test_slow_is_not_soon(self) -> None:
+        """What nobody knows is not hammered: five minutes."""
+        decision = after_failure(POLICY, attempt=1, first_failure_at=0, now=0, chance=0, slow=True)
+
+        assert ToTier(TIERS[1], 300) == decision
+
+    def test_a_transient_hour_takes_the_promised_time(self) -> None:
+        """An outage that never ends: given up after more than three hours and eight attempts, none of them idle."""
+        now, attempt = BEGAN, 1
+        while True:
+            decision = after_failure(POLICY, attempt=attempt, first_failure_at=BEGAN, now=now, chance=0.5)
+            if isinstance(decision, GiveUp):
+                break
+            now = decision.due_at if isinstance(decision, ToTier) else now + decision.seconds
+            attempt += 1
+
+        assert 8 == attempt
+        assert 3 * HOUR <= now - BEGAN <= 5 * HOUR
 
 
-class TestDecide:
-    def test_attempts_are_bounded(self) -> None:
-        """The sixth failure is the last."""
-        assert isinstance(decide(POLICY, attempt=5, elapsed=0, chance=0), TryAgain)
-        assert isinstance(decide(POLICY, attempt=6, elapsed=0, chance=0), GiveUp)
+class TestForPause:
+    @given(seconds=st.floats(0.001, 1e6), now=st.floats(0, 2e9))
+    def test_short_pauses_stay_long_ones_go(self, seconds: float, now: float) -> None:
+        """Up to 30 s in memory; beyond in the smallest tier that is long enough, due within that tier's delay."""
+        match for_pause(POLICY, seconds, now, room=True):
+            case InMemory(waited):
+                assert waited == seconds <= 30
+            case ToTier(tier, due_at):
+                assert seconds > 30
+                assert now <= due_at <= now + tier.seconds
+                assert tier is next((one for one in TIERS if one.seconds >= seconds), TIERS[-1])
 
-    def test_the_time_is_bounded(self) -> None:
-        """No attempt begins after the patience."""
-        assert isinstance(decide(POLICY, attempt=1, elapsed=119.9, chance=0), GiveUp)
-
-    def test_a_stated_time_is_kept(self) -> None:
-        """Retry-After outweighs a shorter pause of ours."""
-        assert TryAgain(30) == decide(POLICY, attempt=1, elapsed=0, chance=0, not_before=30)
-
-    def test_a_stated_time_beyond_the_patience_ends_it(self) -> None:
-        """Nobody makes us wait for ever."""
-        assert isinstance(decide(POLICY, attempt=1, elapsed=0, chance=0, not_before=1e6), GiveUp)
-
-    def test_slow_takes_the_longest_pause(self) -> None:
-        """What nobody knows is not hammered."""
-        assert TryAgain(10) == decide(POLICY, attempt=1, elapsed=0, chance=0, slow=True)
-
-    @given(attempt=st.integers(1, 100), elapsed=st.floats(0, 1e6), chance=st.floats(0, 1, exclude_max=True))
-    def test_a_promised_attempt_is_within_all_bounds(self, attempt: int, elapsed: float, chance: float) -> None:
-        """Whatever the numbers, who may try again does so before patience ends."""
-        match decide(POLICY, attempt=attempt, elapsed=elapsed, chance=chance):
-            case TryAgain(seconds):
-                assert attempt < POLICY.attempts
-                assert 0 < seconds <= POLICY.cap
-                assert elapsed + seconds <= POLICY.total
-            case GiveUp(why):
-                assert why
+    def test_without_room_even_a_short_one_goes(self) -> None:
+        """The waiting room is for few."""
+        assert ToTier(TIERS[0], 105.0) == for_pause(POLICY, 5.0, 100.0, room=False)
 
 
 class TestPatience:
+    def test_attempts_count_on_over_hops(self) -> None:
+        """What failed four times before it came here fails for the fifth time, and its clock began then."""
+        patience = Patience(POLICY, Past(4, 1_000_000, "transient"))
+
+        decision = patience.failed(TROUBLE, now=1_200.0, chance=0)
+
+        assert ToTier(TIERS[2], 3_000.0) == decision
+        assert (5, 1_000.0) == (patience.spent, patience.first_failure_at)
+
+    def test_the_last_hop_ends_it(self) -> None:
+        """The sixth failure, three hours after the first."""
+        patience = Patience(POLICY, Past(5, 0, "transient"))
+
+        assert isinstance(patience.failed(TROUBLE, now=3 * HOUR, chance=0), GiveUp)
+
     def test_time_counts_from_the_first_failure(self) -> None:
-        """A chunk that waited an hour for its turn has all its patience when its first attempt fails."""
-        assert isinstance(Patience(SETTINGS).failed(TROUBLE, now=1e6, chance=0), TryAgain)
+        """A chunk that waited for its turn or was throttled has all its patience when its first attempt fails."""
+        patience = Patience(POLICY, Past(0, None, "throttled"))
 
-    def test_patience_with_failures_ends(self) -> None:
-        """Sixty seconds after the first failure there is no further attempt."""
-        patience = Patience(SETTINGS)
-        patience.failed(TROUBLE, now=0, chance=0)
-        patience.attempt += 1
-
-        assert isinstance(patience.failed(TROUBLE, now=59.9, chance=0), GiveUp)
+        assert isinstance(patience.failed(TROUBLE, now=1e9, chance=0), InMemory)
+        assert 1e9 == patience.first_failure_at
 
     def test_an_unknown_answer_gets_one_slow_attempt(self) -> None:
-        """Once more, slowly; the second time it is given up, though attempts are left."""
-        patience = Patience(SETTINGS)
+        """Once more, from a tier; the second time it is given up, though attempts are left."""
+        assert ToTier(TIERS[1], 300) == Patience(POLICY, Past()).failed(UNKNOWN, now=0, chance=0)
+        again = Patience(POLICY, Past(1, 0, "unknown"))
 
-        assert TryAgain(4) == patience.failed(UNKNOWN, now=0, chance=0)
-        patience.attempt += 1
-        assert isinstance(patience.failed(UNKNOWN, now=5, chance=0), GiveUp)
+        assert isinstance(again.failed(UNKNOWN, now=5, chance=0), GiveUp)
 
     def test_an_unknown_answer_late_still_gets_its_attempt(self) -> None:
         """Passing trouble before it does not use up its one attempt."""
-        patience = Patience(SETTINGS)
-        patience.failed(TROUBLE, now=0, chance=0)
-        patience.attempt += 1
+        patience = Patience(POLICY, Past(3, 0, "transient"))
 
-        assert isinstance(patience.failed(UNKNOWN, now=1, chance=0), TryAgain)
-
-    def test_a_throttle_spends_neither_attempt_nor_time(self) -> None:
-        """Meta asked for the pause, so it does not count against the chunk."""
-        patience = Patience(SETTINGS)
-        patience.failed(TROUBLE, now=0, chance=0)
-
-        assert patience.throttled(now=1) is None
-        assert 1 == patience.attempt
-        assert isinstance(patience.failed(TROUBLE, now=500, chance=0), TryAgain)
-
-    def test_a_throttle_without_end_ends(self) -> None:
-        """Nothing is waited for without a bound."""
-        patience = Patience(SETTINGS)
-        patience.throttled(now=0)
-
-        assert patience.throttled(now=1_000) is None
-        assert isinstance(patience.throttled(now=1_001), Lost)
+        assert isinstance(patience.failed(UNKNOWN, now=1, chance=0), ToTier)

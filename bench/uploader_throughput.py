@@ -1,0 +1,97 @@
+"""Records per second at a Meta whose every call takes a second: the uploader beside Meta's SDK in a loop.
+
+With C calls in flight of 10,000 records each, C x 10,000 records/s is all there is to have: the figures are held
+against that (`possible`) until the cores are busy. The whole stack runs as processes, on all cores, with an emulator
+that only counts; the time is the emulator's own, from the arrival of the first call to the answer of the last. The SDK
+does what its users write: read 10,000 lines, `add_users`, the next 10,000.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from facebook_business.adobjects.customaudience import CustomAudience
+from facebook_business.api import FacebookAdsApi
+from facebook_business.session import FacebookSession
+
+from bench.measuring import Figure
+from bench.people import write_people
+from bench.request_body import SDK, SDK_SCHEMA, sdk_values
+from bench.stack import Stack, running
+from schemas.events import MAX_CHUNK_RECORDS
+
+LATENCY_SECONDS = 1.0
+CONCURRENCIES = (4, 16, 64)
+CALLS_PER_PLACE = 12
+"""Enough that the first second, before all places are taken, and the last weigh little."""
+
+FILE_RECORDS = 100_000
+SDK_CALLS = 5
+PATIENCE = 300.0
+VERSION = "v26.0"
+
+
+def measure(
+    *, concurrencies: Sequence[int] = CONCURRENCIES, calls_per_place: int = CALLS_PER_PLACE, sdk_calls: int = SDK_CALLS
+) -> list[Figure]:
+    """One figure per number of calls in flight."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        people = folder / "people.ndjson"
+        write_people(people, FILE_RECORDS, seed=26)
+        return [
+            _figure(folder / f"stack-{places}", people, places, places * calls_per_place, sdk_calls)
+            for places in concurrencies
+        ]
+
+
+def _figure(home: Path, people: Path, places: int, calls: int, sdk_calls: int) -> Figure:
+    bounds = {"FBC_UPLOAD__CONCURRENCY": str(places), "FBC_UPLOAD__LANE_CONCURRENCY": str(places)}
+    with running(home, "--emulator-keep", "counts", **bounds) as stack:
+        account = stack.asked("dev", "seed")["ad_account"]["id"]
+        stack.emulator("PUT", "/limits", {"latency_ms": LATENCY_SECONDS * 1_000})
+        ours = _our_rate(stack, people, max(1, calls * MAX_CHUNK_RECORDS // FILE_RECORDS))
+        sdk = _sdk_rate(stack, people, account, sdk_calls)
+    possible = places * MAX_CHUNK_RECORDS / LATENCY_SECONDS
+    return Figure(f"upload C={places}", "records/s", ours, {"possible": possible, SDK: sdk})
+
+
+def _our_rate(stack: Stack, people: Path, files: int) -> float:
+    """Records per second of a delivery of so many files, from the first call's arrival to the last one's answer."""
+    wait = ("--wait", str(PATIENCE))
+    ended = stack.asked("deliveries", "publish", *[str(people)] * files, *wait, timeout=PATIENCE + 60)
+    calls = [call for call in stack.emulator("GET", "/calls") if call["rows"]]
+    begun, last = min(call["time"] for call in calls), max(call["time"] for call in calls)
+    accepted = ended["totals"]["accepted"]
+    if accepted != files * FILE_RECORDS:
+        raise RuntimeError(f"{accepted} of {files * FILE_RECORDS} records arrived: a figure of that says nothing")
+    return float(accepted / (last + LATENCY_SECONDS - begun))
+
+
+def _sdk_rate(stack: Stack, people: Path, account: str, calls: int) -> float:
+    """Meta's SDK, one call after the other, on the same file against the same emulator."""
+    seed = stack.emulator("GET", "/seed")
+    graph, FacebookSession.GRAPH = FacebookSession.GRAPH, stack.parts()["emulator"]["url"]
+    session = FacebookSession(seed["app_id"], seed["app_secret"], seed["token"], timeout=60)
+    try:
+        api = FacebookAdsApi(session, VERSION)
+        audience = _sdk_audience(api, account)
+        with people.open(encoding="utf-8") as file:
+            began = time.perf_counter()
+            for _ in range(calls):
+                users = [sdk_values(json.loads(line)) for line in islice(file, MAX_CHUNK_RECORDS)]
+                audience.add_users(SDK_SCHEMA, users, is_raw=True)
+            return calls * MAX_CHUNK_RECORDS / (time.perf_counter() - began)
+    finally:
+        FacebookSession.GRAPH = graph
+        session.requests.close()
+
+
+def _sdk_audience(api: FacebookAdsApi, account: str) -> Any:
+    params = {"name": "Bench", "subtype": "CUSTOM", "customer_file_source": "USER_PROVIDED_ONLY"}
+    made = api.call("POST", (account, "customaudiences"), params=params).json()
+    return CustomAudience(made["id"], api=api)

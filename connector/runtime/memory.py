@@ -1,0 +1,30 @@
+"""Giving memory back: what the allocators keep for later is most of a process that moves megabytes in bursts.
+
+Import this before anything that imports polars, and call it first: its allocator reads the environment when it is
+loaded. Measured with 16 calls in flight of 10,000 rows each: the peak is a third lower (docs/adr/0011).
+"""
+
+import ctypes
+import os
+
+MMAP_THRESHOLD = 128 * 1024
+ARENAS = 2
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""From glibc's malloc.h; the tunables of the environment work only for processes that are not running yet."""
+
+
+def give_back(polars_threads: int) -> None:
+    """Makes both allocators return what is freed, and polars use few threads (each has an arena of its own).
+
+    What the environment says already is left as it is.
+    """
+    os.environ.setdefault("POLARS_MAX_THREADS", str(polars_threads))
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # glibc; elsewhere the defaults are what they are
+        for name, value in (
+            (_M_MMAP_THRESHOLD, MMAP_THRESHOLD),
+            (_M_TRIM_THRESHOLD, MMAP_THRESHOLD),
+            (_M_ARENA_MAX, ARENAS),
+        ):
+            mallopt(name, value)
