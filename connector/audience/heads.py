@@ -24,7 +24,9 @@ from connector.files.header import table_of
 from connector.files.heads import Head, Piece
 from connector.files.limits import DEFAULT_LIMITS, Limits
 from connector.files.ndjson import NdjsonCutter
-from connector.files.parquet import Seekable, batches, frame_records, read_footer, refusal
+from connector.files.parquet import batches, frame_records
+from connector.files.parquet_footer import read_footer, refusal
+from connector.files.parquet_pages import Seekable
 from schemas.events import Compression, Format, Table
 
 if TYPE_CHECKING:

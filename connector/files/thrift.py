@@ -3,6 +3,8 @@
 Source: Apache Thrift, doc/specs/thrift-compact-protocol.md.
 """
 
+from collections.abc import Iterator
+
 from connector.files.parquet_damage import UnreadableParquet
 
 _BOOLEANS = (1, 2)
@@ -13,34 +15,52 @@ _VARINTS = (4, _I32, 6)
 _LISTS = (9, 10)
 
 _MAX_NESTING = 16
+_MAX_FIELD = (1 << 15) - 1
+_MAX_SIZE = (1 << 31) - 1
 
 
 class Compact:
-    """Reads a struct. `at` is where reading goes on.
+    """Reads a struct that begins at `at`, which is where reading goes on, and ends before *end*.
 
-    Its methods raise `IndexError` where the data ends too early, and `UnreadableParquet` where it is none.
+    Whatever another reader may take for something else is refused, not guessed: field numbers and lengths that do not
+    fit their type are cut down by Thrift's own readers. Methods raise `IndexError` where the data ends too early, and
+    `UnreadableParquet` where it is none.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, at: int = 0, end: int | None = None) -> None:
         self._data = data
+        self._end = len(data) if end is None else min(end, len(data))
         self._depth = 0
-        self.at = 0
+        self.at = at
 
-    def integers(self) -> dict[int, int]:
-        """The struct's own 32-bit integers by field number; everything else is passed over."""
-        found: dict[int, int] = {}
-        number = 0
-        while kind := self._byte():
-            number = number + (kind >> 4) if kind >> 4 else self._signed()
-            if kind & 0x0F == _I32:
-                found[number] = self._signed()
+    def integers(self) -> dict[tuple[int, ...], int]:
+        """The 32-bit integers of the struct and of those that are fields of it, by field numbers; no others."""
+        found: dict[tuple[int, ...], int] = {}
+        for number, kind in self._fields():
+            if kind == _I32:
+                found[(number,)] = self._signed()
+            elif kind == STRUCT:
+                for inner, inner_kind in self._fields():
+                    if inner_kind == _I32:
+                        found[number, inner] = self._signed()
+                    else:
+                        self._skip(inner_kind, _MAX_NESTING - 1)
             else:
-                self._skip(kind & 0x0F, _MAX_NESTING)
+                self._skip(kind, _MAX_NESTING)
         return found
+
+    def _fields(self) -> Iterator[tuple[int, int]]:
+        """The number and the type of each field of a struct; who takes one reads or skips its value."""
+        number = 0
+        while head := self._byte():
+            number = number + (head >> 4) if head >> 4 else self._signed()
+            if not 0 < number <= _MAX_FIELD:
+                raise UnreadableParquet("damaged")
+            yield number, head & 0x0F
 
     def _list(self, kind: int, size: int) -> None:  # noqa: ARG002 - who counts looks at it
         """Called before the elements of each list are passed over, which lies within `_depth` others."""
-        if size > len(self._data) - self.at:
+        if size > self._end - self.at:
             raise IndexError  # each element takes a byte at least
 
     def _skip(self, kind: int, nesting: int) -> None:
@@ -51,20 +71,18 @@ class Compact:
         elif kind in _VARINTS:
             self._varint()
         elif kind == _BINARY:
-            self._pass(self._varint())
+            self._pass(self._size())
         elif kind in _LISTS:
             self._skip_list(nesting)
         elif kind == STRUCT:
-            while inner := self._byte():
-                if not inner >> 4:
-                    self._varint()
-                self._skip(inner & 0x0F, nesting - 1)
+            for _, inner in self._fields():
+                self._skip(inner, nesting - 1)
         else:
             raise UnreadableParquet("damaged")
 
     def _skip_list(self, nesting: int) -> None:
         head = self._byte()
-        size = head >> 4 if head >> 4 < 0x0F else self._varint()
+        size = head >> 4 if head >> 4 < 0x0F else self._size()
         # In a list a truth value takes a byte, as a field it is in the field's type.
         kind = _I8 if head & 0x0F in _BOOLEANS else head & 0x0F
         self._list(kind, size)
@@ -74,13 +92,15 @@ class Compact:
         self._depth -= 1
 
     def _byte(self) -> int:
+        if self.at >= self._end:
+            raise IndexError
         byte = self._data[self.at]
         self.at += 1
         return byte
 
     def _pass(self, size: int) -> None:
         self.at += size
-        if self.at > len(self._data):
+        if self.at > self._end:
             raise IndexError
 
     def _varint(self) -> int:
@@ -92,6 +112,12 @@ class Compact:
                 return value
             shift += 7
         raise UnreadableParquet("damaged")
+
+    def _size(self) -> int:
+        size = self._varint()
+        if size > _MAX_SIZE:
+            raise UnreadableParquet("damaged")
+        return size
 
     def _signed(self) -> int:
         value = self._varint() & 0xFFFF_FFFF

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from connector.files.cutting import Checkpoint, Chunk, Item
 from connector.files.limits import Limits
-from connector.files.parquet import RowChunk, read_footer, row_ranges
+from connector.files.parquet_footer import RowChunk, read_footer, row_ranges
 from connector.files.text import TextCutting
 from connector.objects.ranged import open_ranged
 from connector.objects.store import ObjectStore

@@ -12,7 +12,7 @@ from connector.audience.layouts import reading_of
 from connector.files.formats import FileKind, Refusal, contradiction, kind_of, text_contradiction
 from connector.files.header import table_of
 from connector.files.limits import Limits, check
-from connector.files.parquet import read_footer, refusal
+from connector.files.parquet_footer import read_footer, refusal
 from connector.files.text import decoded_head
 from connector.objects.ranged import open_ranged
 from connector.objects.store import ObjectInfo, ObjectStore

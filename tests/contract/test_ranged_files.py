@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from connector.audience.layouts import reading_of
-from connector.files.parquet import batches, frame_records, read_footer
+from connector.files.parquet import batches, frame_records
+from connector.files.parquet_footer import read_footer
 from connector.objects.errors import ObjectChanged, ObjectMissing, StoreUnavailable
 from connector.objects.ranged import BLOCK_BYTES, KEPT_BLOCKS, RangedFile, open_ranged
 from connector.objects.store import ObjectInfo, ObjectStore

@@ -26,7 +26,8 @@ from connector.files.delimited import read_table
 from connector.files.formats import FileKind, kind_of
 from connector.files.header import table_of
 from connector.files.limits import LimitViolated
-from connector.files.parquet import batches, read_footer
+from connector.files.parquet import batches
+from connector.files.parquet_footer import read_footer
 from connector.files.text import TextCutting, decoded_head
 from connector.audience.records_ndjson import read_ndjson
 from schemas.events import FileRef, Format, Layout

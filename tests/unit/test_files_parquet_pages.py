@@ -13,8 +13,9 @@ from pyarrow.parquet import ParquetFile
 
 from connector.audience.layouts import reading_of
 from connector.files.limits import Limits, LimitViolated
-from connector.files.parquet import batches, read_footer
+from connector.files.parquet import batches
 from connector.files.parquet_damage import UnreadableParquet
+from connector.files.parquet_footer import read_footer
 from connector.files.parquet_pages import CutShort, WatchedFile, page_header
 from schemas.events import Layout
 from schemas.match_keys import ColumnMapping
@@ -41,7 +42,7 @@ WRITERS: dict[str, dict[str, Any]] = {
 
 def watched(data: bytes, names: set[str], most: int = 1 << 20) -> tuple[WatchedFile, ParquetFile]:
     """A file that is watched, and Arrow reading from it."""
-    file = WatchedFile(io.BytesIO(data), most)
+    file = WatchedFile(io.BytesIO(data), 256 << 20, most)
     opened = ParquetFile(file, buffer_size=4_096, pre_buffer=False)
     file.watch(opened.metadata.row_group(0), names)
     return file, opened
@@ -68,7 +69,7 @@ def test_every_page_is_seen(writer: str) -> None:
 
     assert rows.to_pylist() == PEOPLE.to_pylist()
     assert len(file._columns) == 4
-    assert all((column._next, b"") == (column._end, column._begun) for column in file._columns)
+    assert all((column._next, b"") == (column._end, column._begun) for column in file._columns.values())
 
 
 def test_a_header_in_pieces() -> None:
