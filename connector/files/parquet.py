@@ -16,7 +16,7 @@ from connector.audience.records import Records
 from connector.audience.records_parquet import parquet_records
 from connector.files.limits import DEFAULT_LIMITS, Limits, check
 from connector.files.parquet_damage import UnreadableParquet, refusing
-from connector.files.parquet_footer import MAX_FIXED_BYTES, footer_of
+from connector.files.parquet_footer import MAX_FIXED_BYTES, footer_of, read_chunks
 from connector.files.parquet_opening import opened, reopened
 from connector.files.parquet_pages import BATCH_ROWS, CAREFUL_ROWS, Seekable, WatchedFile
 from connector.files.parquet_values import marker, plain, written_out
@@ -43,15 +43,13 @@ def batches(
     """
     with refusing():
         watched = WatchedFile(file, limits.row_group)
-        arrow = opened(watched)
+        arrow, chunks = opened(watched)
         metadata = arrow.metadata
         footer = footer_of(metadata, limits)
         if row_group >= len(footer.row_groups):
             raise UnreadableParquet("no_such_rows")
         columns = list(footer.columns(reading))
-        if len(set(columns)) < len(columns):
-            raise UnreadableParquet("ambiguous")
-        watched.watch(metadata.row_group(row_group), columns)
+        watched.watch(read_chunks(metadata, chunks[row_group], columns))
         unreadable = footer.unreadable(reading)
         mapped = [name for name in columns if not watched.has_delta(name)]
         if not _is_narrow(watched, metadata, row_group, mapped):

@@ -12,7 +12,7 @@ from connector.files.formats import Refusal
 from connector.files.limits import DEFAULT_LIMITS, Limits, check
 from connector.files.parquet_damage import UnreadableParquet, refusing
 from connector.files.parquet_opening import opened
-from connector.files.parquet_pages import Seekable
+from connector.files.parquet_pages import Chunk, Seekable
 from schemas.events import MAX_CHUNK_RECORDS, RowRange
 
 MAX_FIXED_BYTES = 16
@@ -80,10 +80,13 @@ def read_footer(file: Seekable, limits: Limits = DEFAULT_LIMITS, reading: Readin
             that says itself that it is too large.
     """
     with refusing():
-        metadata = opened(file).metadata
-        footer = footer_of(metadata, limits)
+        arrow, chunks = opened(file)
+        footer = footer_of(arrow.metadata, limits)
         if reading is not None:
-            _check_row_groups(metadata, footer.columns(reading), limits)
+            # What is known early is refused early; values that repeat, and lies, are counted when they are read.
+            for row_group in chunks:
+                parts = read_chunks(arrow.metadata, row_group, footer.columns(reading))
+                check("row_group_bytes", limits.row_group, sum(part.size for part in parts.values()))
         return footer
 
 
@@ -131,15 +134,27 @@ def footer_of(metadata: Any, limits: Limits) -> Footer:
     return Footer(counts, tuple(leaves), frozenset(unusable))
 
 
-def _check_row_groups(metadata: Any, columns: Collection[str], limits: Limits) -> None:
-    """Refuses early what its own footer gives away; values that repeat, and lies, are counted when they are read."""
-    for number in range(metadata.num_row_groups):
-        row_group = metadata.row_group(number)
-        if row_group.total_byte_size <= limits.row_group:
-            continue
-        parts = (row_group.column(each) for each in range(row_group.num_columns))
-        stated = sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
-        check("row_group_bytes", limits.row_group, stated)
+def read_chunks(metadata: Any, row_group: tuple[Chunk, ...], columns: Collection[str]) -> dict[str, Chunk]:
+    """Those chunks of a row group that are read for *columns*, by name; what a chunk says of its own name is not used.
+
+    As Arrow does it, what lies within something that is called like a column is read with it.
+
+    Raises:
+        UnreadableParquet: The row group has not all columns of the file, two of one name, or an encrypted one.
+    """
+    if len(row_group) != metadata.num_columns:
+        raise UnreadableParquet("damaged")
+    paths = (metadata.schema.column(number).path for number in range(metadata.num_columns))
+    within = tuple(f"{column}." for column in columns)
+    found: dict[str, Chunk] = {}
+    for path, chunk in zip(paths, row_group, strict=True):
+        if path in columns or path.startswith(within):
+            if path in found:
+                raise UnreadableParquet("ambiguous")
+            if chunk.is_encrypted:
+                raise UnreadableParquet("encrypted")
+            found[path] = chunk
+    return found
 
 
 def _list_of(leaf: Path) -> Path:

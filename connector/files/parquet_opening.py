@@ -6,14 +6,15 @@ measured. And an element of a few bytes becomes hundreds in memory. So the lists
 Source: Apache Parquet, parquet.thrift (`FileMetaData`). Pure but for the file.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from typing_extensions import override
 
 from connector.files.limits import check
 from connector.files.parquet_damage import UnreadableParquet
-from connector.files.parquet_pages import Seekable
-from connector.files.thrift import STRUCT, Compact
+from connector.files.parquet_pages import Chunk, Seekable
+from connector.files.thrift import BINARY, I32, I64, LIST, MAX_NESTING, STRUCT, Compact
 
 READ_BYTES = 256 << 10
 """What is held of the stored bytes of each column while it is read."""
@@ -33,16 +34,29 @@ MAX_ELEMENTS = 1_000_000
 
 _TAIL_BYTES = 8
 
+_ENCRYPTION = (8, 9)
+"""The fields of a column chunk that say how it is encrypted."""
 
-def opened(file: Seekable) -> Any:
-    """Arrow's view of *file*, whose footer is held against the limits first.
+_ELEMENTS: dict[tuple[int, ...], int] = {
+    **dict.fromkeys([(2,), (4,), (5,), (7,), (4, 1), (4, 4), (4, 1, 3, 8), (4, 1, 3, 13)], STRUCT),
+    **dict.fromkeys([(4, 1, 3, 2), (4, 1, 3, 17, 2)], I32),
+    **dict.fromkeys([(4, 1, 3, 16, 2), (4, 1, 3, 16, 3)], I64),
+    **dict.fromkeys([(4, 1, 3, 3), (4, 1, 8, 2, 1)], BINARY),
+}
+"""What the lists of a footer are of, by the numbers of the fields they lie within."""
+
+
+def opened(file: Seekable) -> tuple[Any, tuple[tuple[Chunk, ...], ...]]:
+    """Arrow's view of *file*, whose footer is held against the limits first, and the column chunks of its row groups.
+
+    Those are ours, as Arrow's own account of one ends the process where the footer contradicts itself.
 
     Raises:
         UnreadableParquet: It does not end like a Parquet file, or is encrypted.
         LimitViolated: Its footer describes more than a file may have.
     """
-    _check_tail(file)
-    return reopened(file)
+    chunks = chunks_of(_footer_bytes(file))
+    return reopened(file), chunks
 
 
 def reopened(file: Seekable, **options: Any) -> Any:
@@ -63,8 +77,8 @@ def reopened(file: Seekable, **options: Any) -> Any:
     )
 
 
-def _check_tail(file: Seekable) -> None:
-    """Looks at the end of the file before Arrow does: the footer, its length and a magic."""
+def _footer_bytes(file: Seekable) -> bytes:
+    """The footer, found from the end of the file: its length and a magic come after it."""
     size = file.seek(0, 2)
     if size < _TAIL_BYTES:
         raise UnreadableParquet("not_parquet")
@@ -79,37 +93,79 @@ def _check_tail(file: Seekable) -> None:
     if length > size - _TAIL_BYTES:
         raise UnreadableParquet("damaged")
     file.seek(size - _TAIL_BYTES - length)
-    check_footer(file.read(length))
-    file.seek(0)
+    return file.read(length)
 
 
-def check_footer(data: bytes) -> None:
-    """Holds the footer *data* against the limits.
+@lru_cache(maxsize=2)
+def chunks_of(footer: bytes) -> tuple[tuple[Chunk, ...], ...]:
+    """The column chunks of each row group, of a *footer* that is held against the limits.
+
+    Those of the last files are remembered: each row group is read by itself, and some files have thousands.
 
     Raises:
         UnreadableParquet: It is none.
         LimitViolated: It describes more than a file may have.
     """
     try:
-        _Footer(data).integers()
+        return _Footer(footer).row_groups()
     except IndexError:
         raise UnreadableParquet("damaged") from None
 
 
 class _Footer(Compact):
-    """Counts while it passes over."""
+    """Reads a footer; counts while it does."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
         self._outer = self._column_chunks = self._others = 0
 
+    def row_groups(self) -> tuple[tuple[Chunk, ...], ...]:
+        found: tuple[tuple[Chunk, ...], ...] = ()
+        for number, kind in self._fields():
+            if (number, kind) == (4, LIST):
+                found = tuple([self._row_group() for _ in range(self._elements()[1])])
+            else:
+                self._skip(kind, MAX_NESTING)
+        return found
+
+    def _row_group(self) -> tuple[Chunk, ...]:
+        found: tuple[Chunk, ...] = ()
+        for number, kind in self._fields():
+            if (number, kind) == (1, LIST):
+                found = tuple([self._column_chunk() for _ in range(self._elements()[1])])
+            else:
+                self._skip(kind, MAX_NESTING)
+        return found
+
+    def _column_chunk(self) -> Chunk:
+        integers: dict[int, int] = {}
+        encodings: frozenset[int] = frozenset()
+        is_encrypted = False
+        for number, kind in self._fields():
+            is_encrypted |= number in _ENCRYPTION
+            if (number, kind) != (3, STRUCT):
+                self._skip(kind, MAX_NESTING)
+                continue
+            for field, field_kind in self._fields():
+                if field_kind == I64:
+                    integers[field] = self._signed(64)
+                elif (field, field_kind) == (2, LIST):
+                    encodings = frozenset([self._signed(32) for _ in range(self._elements()[1])])
+                else:
+                    self._skip(field_kind, MAX_NESTING)
+        size, stored, data_page = (integers.get(field, 0) for field in (6, 7, 9))
+        return Chunk(encodings, size, stored, data_page, integers.get(11), is_encrypted)
+
     @override
     def _list(self, kind: int, size: int) -> None:
         super()._list(kind, size)
-        if kind == STRUCT and self._depth == 0:
+        path = tuple(self._path)
+        if size and _ELEMENTS.get(path, kind) != kind:
+            raise UnreadableParquet("damaged")  # Thrift's readers would read what they expect
+        if len(path) == 1:
             self._outer = max(self._outer, size)
             check("parquet_row_groups", MAX_ROW_GROUPS, self._outer)
-        elif kind == STRUCT and self._depth == 1:
+        elif path == (4, 1):
             self._column_chunks += size
             check("parquet_column_chunks", MAX_COLUMN_CHUNKS, self._column_chunks)
         else:

@@ -7,9 +7,9 @@ Arrow reads from follows the pages by their headers as their bytes come by; noth
 Source: Apache Parquet, parquet.thrift (`PageHeader`). Pure but for the file.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from connector.files.limits import check
 from connector.files.parquet_damage import UnreadableParquet
@@ -33,7 +33,6 @@ MAX_HEADER_BYTES = 1 << 20
 
 _DICTIONARY_PAGE = 2
 _DELTA_LENGTH, _DELTA = 6, 7
-_DELTAS = {"DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY"}
 
 _ENTRY_BYTES = 64
 """What an entry of a dictionary is counted as besides its bytes: where Arrow keeps it, and how it finds it again."""
@@ -80,6 +79,27 @@ class PageHeader:
     is_dictionary: bool
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """What the footer says of one column in one row group.
+
+    Attributes:
+        encodings: Of its pages, as parquet.thrift numbers them.
+        size: What its pages decompress to.
+        stored: Their bytes in the file.
+        data_page: Where the first page with values begins.
+        dictionary_page: Where the dictionary begins, if there is one.
+        is_encrypted: Whether it needs a key, the rest of the footer being plain.
+    """
+
+    encodings: frozenset[int]
+    size: int
+    stored: int
+    data_page: int
+    dictionary_page: int | None
+    is_encrypted: bool
+
+
 class CutShort(Exception):
     """Raised where a header goes on after the bytes at hand."""
 
@@ -104,7 +124,7 @@ def page_header(data: bytes, at: int = 0) -> PageHeader:
 
 
 class _Column:
-    """The pages of one column chunk, from `start` to `end`.
+    """The pages of one column chunk.
 
     Attributes:
         largest: What its pages take, at most, while `BATCH_ROWS` rows are read.
@@ -112,15 +132,17 @@ class _Column:
         size: What all of them decompress to.
     """
 
-    def __init__(self, start: int, end: int, encodings: Collection[str], *, has_dictionary: bool) -> None:
-        self._next = start
-        self._end = end
+    def __init__(self, chunk: Chunk) -> None:
+        # As Arrow does it.
+        dictionary = chunk.dictionary_page or 0
+        self._next = dictionary if 0 < dictionary < chunk.data_page else chunk.data_page
+        self._end = self._next + chunk.stored
         self._begun = b""
         self._dictionary = self._values = self._longest = 0
         self._rows = self._batch = self._in_batch = 0
-        self.has_delta = not _DELTAS.isdisjoint(encodings)
+        self.has_delta = not chunk.encodings.isdisjoint((_DELTA_LENGTH, _DELTA))
         # Nobody looks into such a dictionary before rows are made of it, and delta encoding repeats what came before.
-        self.is_careful = "DELTA_BYTE_ARRAY" in encodings or (self.has_delta and has_dictionary)
+        self.is_careful = _DELTA in chunk.encodings or (self.has_delta and chunk.dictionary_page is not None)
         self.pages = self.size = 0
 
     @property
@@ -196,21 +218,9 @@ class WatchedFile:
         self._at = file.seek(0)
         self._columns: dict[str, _Column] = {}
 
-    def watch(self, row_group: Any, names: Collection[str]) -> None:
-        """Begins to watch the columns called *names*, and what is within them, of Arrow's metadata of a row group."""
-        for number in range(row_group.num_columns):
-            column = row_group.column(number)
-            steps = column.path_in_schema.split(".")
-            if any(".".join(steps[:depth]) in names for depth in range(1, len(steps) + 1)):
-                start = column.data_page_offset
-                if column.has_dictionary_page and 0 < column.dictionary_page_offset < start:
-                    start = column.dictionary_page_offset
-                self._columns[column.path_in_schema] = _Column(
-                    start,
-                    start + column.total_compressed_size,
-                    column.encodings,
-                    has_dictionary=column.has_dictionary_page,
-                )
+    def watch(self, chunks: Mapping[str, Chunk]) -> None:
+        """Begins to watch the pages of *chunks*, by the names of their columns."""
+        self._columns = {name: _Column(chunk) for name, chunk in chunks.items()}
 
     @property
     def is_careful(self) -> bool:

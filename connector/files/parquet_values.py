@@ -61,6 +61,8 @@ def _without_dictionaries(column: "pa.Array", path: Path, reading: Reading, mark
         return pa.StructArray.from_arrays(inner, names=names, mask=column.is_null())
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary.take(column.indices)
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return _valid_text(column, path, marks)
     return column if _is_known(column.type) else _presence(column)
