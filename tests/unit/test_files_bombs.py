@@ -103,6 +103,20 @@ def _one_word(path: Path) -> None:
     pq.write_table(table, path, compression="zstd", store_schema=False, row_group_size=1_000_000)
 
 
+def _entries(path: Path) -> None:
+    """Some bytes each, a few million of them, as one dictionary."""
+    numbers = pa.array(range(4_000_000)).cast(pa.string())
+    options = {"row_group_size": 4_000_000, "dictionary_pagesize_limit": 1 << 30, "write_statistics": False}
+    pq.write_table(pa.table({"mail": numbers}), path, compression="zstd", **options)
+
+
+def _prefixes(path: Path) -> None:
+    """A megabyte, written once and then said to be the same as before."""
+    options = {"use_dictionary": False, "column_encoding": {"mail": "DELTA_BYTE_ARRAY"}, "write_statistics": False}
+    table = pa.table({"mail": ["x" * MIB] * 600})
+    pq.write_table(table, path, compression="zstd", data_page_size=1 << 30, **options)
+
+
 def _bytes(data: bytes) -> Callable[[Path], None]:
     return _repeated(data, 1)
 
@@ -119,6 +133,8 @@ def _bombs() -> Iterator[tuple[str, Callable[[Path], None], str]]:
     yield "columns.csv", _bytes(b"mail," * 1_000_000), "columns"
     yield "open.csv", _bytes(b'mail\n"a\n' + b"p@example.com\n" * 300_000), "{'too_long': 1}"
     yield "page.parquet", _one_page, "parquet_page_bytes"
+    yield "entries.parquet", _entries, "parquet_page_bytes"
+    yield "prefixes.parquet", _prefixes, "row_group_bytes"
     yield "word.parquet", _one_word, "row_group_bytes"
 
 
