@@ -110,7 +110,7 @@ class Deliverer:
                 assert_never(ending)
 
     async def put_aside(self, record: Record) -> None:
-        """Sends a record that held up its partition to the first tier: it was begun, and nobody knows why it hangs."""
+        """Sends a record that held up its partition to a tier: it was begun, and nobody knows why it hangs."""
         try:
             chunk = decode(CHUNK_READY, ChunkReady, record.value, record.headers)
         except PoisonEvent as error:
