@@ -133,7 +133,7 @@ def release(revision: int, output: OutputOption = Output.TABLE) -> None:
     if output is Output.JSON:
         _print_json(answer)
     else:
-        typer.echo(f"delivery {revision}: {answer['state']}, {answer['released']} chunks go on")
+        typer.echo(f"delivery {revision}: {answer['state']}; chunks that go on: {answer['released']:,}")
 
 
 async def _publish(request: Request, wait: float) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _print_published(answer: dict[str, Any], output: Output) -> None:
         return
     typer.echo(f"delivery {answer['revision']}: {answer['state']}")
     if "reason" in answer:
-        typer.echo(f"  {answer['reason']['message']}. {answer['reason'].get('advice', '')}".rstrip())
+        typer.echo(f"  {_why(answer['reason'])}")
     for name, count in answer.get("totals", {}).items():
         typer.echo(f"  {name:<9} {count:>12,}")
     typer.echo(f"  fbc deliveries show {answer['revision']}", err=True)
@@ -179,7 +179,7 @@ def _print_delivery(answer: dict[str, Any]) -> None:
     console.print(f"[bold]delivery {answer['revision']}[/]: {answer['state']}, audience {answer['audience_id'] or '-'}")
     reason = answer.get("reason")
     if reason:
-        console.print(f"  {reason['code']}: {reason['message']}. {reason.get('advice', '')}".rstrip(), markup=False)
+        console.print(f"  {reason['code']}: {_why(reason)}", markup=False)
     columns = ("records", "accepted", "invalid", "rejected", "waiting", "dead")
     table = Table("file", "state", *columns, "why")
     for file in answer["files"]:
@@ -196,3 +196,12 @@ def _print_delivery(answer: dict[str, Any]) -> None:
         for reject in file.get("rejects", [])[:10]:
             line = f", line {reject['line']}" if reject.get("line") else ""
             console.print(f"  {file['name']}: record {reject['record']}{line}: {reject['reason']}", markup=False)
+        for name, count in file.get("cell_rejects", {}).items():
+            console.print(f"  {file['name']}: values left out: {name}: {count:,}", markup=False)
+        for warned in file.get("preflight", {}).get("warnings", []):
+            console.print(f"! {file['name']}: {warned['advice']}", markup=False)
+
+
+def _why(reason: dict[str, Any]) -> str:
+    """A reason as sentences: what it is, and what to do."""
+    return f"{reason['message'].rstrip('.')}. {reason.get('advice', '')}".rstrip()

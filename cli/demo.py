@@ -62,7 +62,7 @@ class Outcome:
     seconds: float
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def demo(
     file: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="deliver this file instead")] = None,
     people: Annotated[int, typer.Option(min=1, help="how many people to invent")] = 200_000,

@@ -16,7 +16,7 @@ from schemas.events import Compression, Format, Layout
 if TYPE_CHECKING:
     from rich.console import Console
 
-app = typer.Typer(context_settings={"allow_interspersed_args": True})
+app = typer.Typer()
 
 SHOWN_ROWS = 5
 SHOWN_REJECTS = 10
@@ -26,7 +26,7 @@ SHOWN_DIGITS = 12
 CANNOT_READ = 2
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def preview(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="a file of people")],
     layout: Annotated[Layout | None, typer.Option(help="where in a record the match keys lie")] = None,

@@ -33,7 +33,7 @@ def seed(
     try:
         if revoke:
             killed = asyncio.run(revoke_all())
-            typer.echo(f"{killed} tokens are dead; `fbc dev seed --profile {profile}` restores the profile")
+            typer.echo(f"dead tokens: {killed}; `fbc dev seed --profile {profile}` restores the profile")
             return
         answer = asyncio.run(connect(profile, company, ad_account))
     except (services.Unavailable, services.Refused) as error:

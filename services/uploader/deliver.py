@@ -31,7 +31,7 @@ from services.uploader.leases import Leases
 from services.uploader.patience import THROTTLED, Patience, kind_of
 from services.uploader.reading import ChunkReader
 from services.uploader.reconciling import Reconciled
-from services.uploader.retrying import GiveUp, InMemory, ToTier, for_pause
+from services.uploader.retrying import GiveUp, InMemory, ToTier, may_stay, to_tier
 from services.uploader.room import WaitingRoom
 from services.uploader.settings import RetrySettings, UploadSettings
 from services.uploader.settle import Settler
@@ -110,7 +110,7 @@ class Deliverer:
                 assert_never(ending)
 
     async def put_aside(self, record: Record) -> None:
-        """Sends a record that held up its partition to the first tier: it was begun, and nobody knows why it hangs."""
+        """Sends a record that held up its partition to a tier: it was begun, and nobody knows why it hangs."""
         try:
             chunk = decode(CHUNK_READY, ChunkReady, record.value, record.headers)
         except PoisonEvent as error:
@@ -180,12 +180,16 @@ class Deliverer:
 
     async def _admitted(self, chunk: ChunkReady, patience: Patience) -> Admitted | Postponed:
         """Waits until the chunk's account may be called, holding nothing but a seat in the account's waiting room."""
-        account = chunk.ad_account_id
+        account, came = chunk.ad_account_id, self._clock()
         while isinstance(answer := self._governor.admit(account, self._clock()), Wait):
-            pause_for = self._governor.paused(account, self._clock())
-            decision = for_pause(self._policy, pause_for, self._now(), room=self._room.has_room(account))
-            if pause_for > 0 and isinstance(decision, ToTier):
-                return _postponed(decision, patience, THROTTLED, THROTTLED, f"not to be called for {pause_for:.0f} s")
+            waited, room = self._clock() - came, self._room.has_room(account)
+            seconds = answer.behind(self._room.waiting(account))
+            if not may_stay(self._policy, seconds, waited=waited, room=room, paused=answer.paused):
+                # As long again, at least, as it waited here in vain.
+                away = self._room.sent_away(account, max(seconds, waited), self._now())
+                message = f"its account may not be called for {away:.0f} s: {answer.reason}"
+                tier = to_tier(self._policy, away, self._now())
+                return _postponed(tier, patience, THROTTLED, answer.reason, message)
             with self._room.seat(account):
                 await pause(self._stop, answer.seconds)
         return answer

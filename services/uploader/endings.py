@@ -24,7 +24,7 @@ class Arrived:
 
 @dataclass(frozen=True)
 class NeedsPerson:
-    """Nobody but a person can mend it; `scope` is what waits: `token:…`, `account:…` or `audience:…`.
+    """Nobody but a person can mend it; `scope` is what waits: `token:…`, `account:…`, `audience:…` or `app:…`.
 
     `since` is when the call that found out began: what is mended after that is mended for this chunk too.
     """

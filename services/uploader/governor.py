@@ -69,10 +69,24 @@ class Because(StrEnum):
 
 @dataclass(frozen=True)
 class Wait:
-    """Not now: ask again after `seconds`."""
+    """Not now: ask again after `seconds`.
+
+    At the present pace there is a call `every` so many seconds. After `until` seconds the pace is another.
+    """
 
     seconds: float
     reason: Because
+    every: float = 0.0
+    until: float = math.inf
+
+    def behind(self, others: int) -> float:
+        """Seconds until the turn of who waits behind so many *others*, as far as can be told."""
+        return max(self.seconds, min(self.seconds + self.every * others, self.until))
+
+    @property
+    def paused(self) -> bool:
+        """Whether no call at all may be made, because Meta said so."""
+        return self.reason in {Because.ACCOUNT_PAUSED, Because.APP_PAUSED}
 
 
 @dataclass(eq=False)
@@ -183,9 +197,9 @@ class Governor:
         if state.full():
             return Wait(LOOK_AGAIN, Because.CONCURRENCY)
         if (wait := state.pacer.wait(now)) > 0:
-            return Wait(_bounded(wait, state.pacer), Because.BUDGET)
+            return _for_budget(wait, state.pacer, now, Because.BUDGET)
         if (wait := self._app.wait(now)) > 0:
-            return Wait(_bounded(wait, self._app), Because.APP_BUDGET)
+            return _for_budget(wait, self._app, now, Because.APP_BUDGET)
         state.pacer.admitted()
         self._app.admitted()
         if state.full():
@@ -258,7 +272,7 @@ class Governor:
         return state
 
 
-def _bounded(wait: float, pacer: Pacer) -> float:
+def _for_budget(wait: float, pacer: Pacer, now: float, reason: Because) -> Wait:
     """As long as an answer is under way it may change everything: nobody waits long for what it may tell."""
     longest = MAX_PAUSE if not pacer.in_flight else LOOK_AGAIN if math.isinf(wait) else LOOK_AGAIN_SLOWLY
-    return min(max(wait, LEAST_WAIT), longest)
+    return Wait(min(max(wait, LEAST_WAIT), longest), reason, pacer.every, pacer.changes(now))

@@ -249,9 +249,17 @@ class Pacer:
         self.counted_at, self.paced = now, pace
         if self.tokens >= 1:
             return 0.0
-        lacking = (1 - self.tokens) / pace
-        changes = min((self.history.next_gone(now, gauge.window) for gauge in self.gauges.values()), default=math.inf)
-        return min(lacking, max(changes, 1.0))
+        return min((1 - self.tokens) / pace, self.changes(now))
+
+    @property
+    def every(self) -> float:
+        """Seconds between two calls at the last pace; 0 when there was none."""
+        return 1 / self.paced if self.paced else 0.0
+
+    def changes(self, now: float) -> float:
+        """Seconds until calls of ours leave a window: from then on the pace is another."""
+        waits = (self.history.next_gone(now, gauge.window) for gauge in self.gauges.values())
+        return max(min(waits, default=math.inf), 1.0)
 
     def admitted(self) -> None:
         """A call is admitted: it takes a token and a place."""

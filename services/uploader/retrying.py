@@ -7,6 +7,9 @@ outage, time alone a chunk that was tried twice.
 
 from dataclasses import dataclass
 
+SOON = 5.0
+"""Seconds: the wait of a moment."""
+
 
 @dataclass(frozen=True)
 class Tier:
@@ -82,23 +85,30 @@ def after_failure(
     if attempt >= policy.attempts and now - first_failure_at >= policy.seconds:
         return GiveUp(f"{attempt} attempts failed in {now - first_failure_at:.0f} s")
     if slow:
-        return _to_tier(policy, max(policy.tiers[min(1, len(policy.tiers) - 1)].seconds, not_before), now)
+        return to_tier(policy, max(policy.tiers[min(1, len(policy.tiers) - 1)].seconds, not_before), now)
     if attempt <= len(policy.short):
         seconds = max(policy.short[attempt - 1] * (0.5 + chance / 2), not_before)
-        return InMemory(seconds) if seconds <= policy.memory else _to_tier(policy, seconds, now)
+        return InMemory(seconds) if seconds <= policy.memory else to_tier(policy, seconds, now)
     step = min(attempt - len(policy.short), len(policy.tiers)) - 1
-    return _to_tier(policy, max(policy.tiers[step].seconds, not_before), now)
+    return to_tier(policy, max(policy.tiers[step].seconds, not_before), now)
 
 
-def for_pause(policy: RetryPolicy, seconds: float, now: float, *, room: bool) -> InMemory | ToTier:
-    """Where a chunk waits whose account is not to be called for *seconds*; no attempt is spent.
+def may_stay(policy: RetryPolicy, seconds: float, *, waited: float, room: bool, paused: bool) -> bool:
+    """Whether a chunk waits for its account's turn in memory: it keeps a handler from others meanwhile.
 
-    In memory when that is short and there is *room*; otherwise it would keep others from their turn.
+    Not longer than `memory` in all, or chunks of a few slow accounts would hold every handler, and be taken for stuck.
+
+    Args:
+        policy: The bounds.
+        seconds: How long it will take, as far as can be told.
+        waited: How long it has waited for this turn.
+        room: Whether few of its account wait. A wait of a moment for the account's pace needs none.
+        paused: Whether the account is not to be called at all: a moment's pause is followed by a slow start.
     """
-    return InMemory(seconds) if room and seconds <= policy.memory else _to_tier(policy, seconds, now)
+    return waited + seconds <= policy.memory and (room or (seconds <= SOON and not paused))
 
 
-def _to_tier(policy: RetryPolicy, seconds: float, now: float) -> ToTier:
+def to_tier(policy: RetryPolicy, seconds: float, now: float) -> ToTier:
     """The smallest tier that is long enough. Who needs longer than the longest one comes back and is sent there again.
 
     A record is due no later than its tier's own delay, so one with a long wait holds up those behind it only for that.

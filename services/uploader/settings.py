@@ -61,8 +61,8 @@ class RetrySettings(Section):
 
     `short` are the pauses in memory before the first ones, `delays` the seconds of the delay tiers 30s, 5m, 30m and 2h
     (a test makes them short). Given up is only what failed `attempts` times and for `seconds`. A wait of at most
-    `memory` seconds that Meta asks for is spent in memory by `waiting` chunks of an account, the others are put into a
-    tier. `concurrency` chunks of each tier are worked on at once.
+    `memory` seconds for an account's turn is spent in memory by `waiting` chunks of it, the others are put into a tier.
+    `concurrency` chunks of each tier are worked on at once.
     """
 
     short: Annotated[tuple[Seconds, ...], Field(max_length=8)] = (0.5, 2.0)

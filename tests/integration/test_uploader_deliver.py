@@ -365,6 +365,19 @@ class TestDelays:
         assert 90_000 < int(first.header("due-at") or 0) - int(first.header("last-failure-at") or 0) <= 110_000
         assert ("throttled", 1) == (second.header("failure-kind"), bench.graph.calls)
 
+    async def test_a_budget_that_is_spent_is_waited_for_in_a_tier(self, bench: Bench) -> None:
+        """At 99 % nobody is throttled, and the next turn is minutes away: no handler is held, no attempt spent."""
+        number = bench.account.removeprefix("act_")
+        used = {number: [{"type": "custom_audience", "call_count": 99, "total_time": 1, "total_cputime": 1}]}
+        bench.fail(headers={"x-business-use-case-usage": orjson.dumps(used).decode()})
+
+        await bench.handle(await bench.chunk(lines(10)))
+        await bench.handle(await bench.chunk(lines(10)))
+
+        [letter] = bench.outbox.of("fbc.chunks.v1.retry.5m")
+        told = [letter.header(name) for name in ("failure-kind", "error-code", "attempt", "first-failure-at")]
+        assert (["throttled", "budget", "0", None], 1) == (told, bench.graph.calls)
+
     async def test_a_throttled_accounts_chunks_do_not_fill_the_places(self, bench: Bench) -> None:
         """Four wait in memory for the second Meta asked for, the others make room for other accounts."""
         bench.fail(code=80003, subcode=2446079, headers={"Retry-After": "1", "x-business-use-case-usage": "{}"})

@@ -113,13 +113,17 @@ class Simulation:
             assert 0 < answer.seconds <= HOUR
             self._later(answer.seconds, partial(self._ask, account))
             return
+        self._call(answer)
+        self._later(0.0, partial(self._ask, account))
+
+    def _call(self, answer: Admitted) -> None:
+        account = answer.account
         self.governor.begun(answer, self.now + self.skipped)
         headers, blocked = self.meta.called(account, self.now)
         self.calls[account, int(self.now // HOUR)] += 1
         self._in_flight[account] += 1
         latency = self._latency * (0.5 + self._random.random())
         self._later(latency, partial(self._answered, answer, headers, blocked=blocked))
-        self._later(0.0, partial(self._ask, account))
 
     def _answered(self, place: Admitted, headers: Mapping[str, str], *, blocked: bool) -> None:
         said, now, account = usage(headers), self.now + self.skipped, place.account

@@ -5,7 +5,9 @@ import random
 import pytest
 
 from services.uploader.pacing import Gauge, History
+from services.uploader.settings import RetrySettings
 from tests.unit.governor_simulation import HOUR, Simulation
+from tests.unit.turns_simulation import Backlog
 
 A, B = "act_1001", "act_1002"
 ENOUGH = 0.95
@@ -104,6 +106,20 @@ class TestAnHoursBudget:
         simulation.run(HOUR)
 
         assert simulation.calls[A, 0] <= 5
+
+
+class TestABacklog:
+    @pytest.mark.parametrize("budget", [20, 300, 600, 5_040])
+    def test_waits_elsewhere_and_is_back_in_time(self, budget: int) -> None:
+        """Three hours' worth of chunks: none holds a handler for long, none goes to and fro, no hour is left unused."""
+        chunks = 3 * budget
+        backlog = Backlog(A, budget, chunks, RetrySettings().policy())
+
+        backlog.run(3 * HOUR)
+
+        assert [True] * 3 == [0.95 <= backlog.share(A, hour, budget) <= 1 for hour in range(3)]
+        assert (0, True) == (backlog.throttles[A], backlog.longest <= 30)
+        assert sum(backlog.away) <= 5 * chunks
 
 
 class TestWhatAPercentIs:

@@ -1,5 +1,8 @@
 """Whether to try again, and where the chunk waits: bounds hold for all numbers, every kind of trouble its own way."""
 
+from itertools import pairwise
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +17,10 @@ from services.uploader.retrying import (
     ToTier,
     after_failure,
     backoff,
-    for_pause,
+    may_stay,
+    to_tier,
 )
+from services.uploader.room import RETURNS, WaitingRoom
 from services.uploader.settings import RetrySettings
 
 HOUR = 3_600.0
@@ -97,21 +102,49 @@ class TestAfterFailure:
         assert 3 * HOUR <= now - BEGAN <= 5 * HOUR
 
 
-class TestForPause:
-    @given(seconds=st.floats(0.001, 1e6), now=st.floats(0, 2e9))
-    def test_short_pauses_stay_long_ones_go(self, seconds: float, now: float) -> None:
-        """Up to 30 s in memory; beyond in the smallest tier that is long enough, due within that tier's delay."""
-        match for_pause(POLICY, seconds, now, room=True):
-            case InMemory(waited):
-                assert waited == seconds <= 30
-            case ToTier(tier, due_at):
-                assert seconds > 30
-                assert now <= due_at <= now + tier.seconds
-                assert tier is next((one for one in TIERS if one.seconds >= seconds), TIERS[-1])
+class TestTurns:
+    @given(seconds=st.floats(0.001, 1e6), waited=st.floats(0, 1e3), room=st.booleans(), paused=st.booleans())
+    def test_nobody_waits_in_memory_for_longer_than_the_bound(
+        self, seconds: float, waited: float, *, room: bool, paused: bool
+    ) -> None:
+        """Not at once and not bit by bit: chunks of a few slow accounts would hold the handlers of all."""
+        if may_stay(POLICY, seconds, waited=waited, room=room, paused=paused):
+            assert waited + seconds <= 30
 
-    def test_without_room_even_a_short_one_goes(self) -> None:
-        """The waiting room is for few."""
-        assert ToTier(TIERS[0], 105.0) == for_pause(POLICY, 5.0, 100.0, room=False)
+    @pytest.mark.parametrize(
+        ("seconds", "room", "paused", "stays"),
+        [
+            (30.0, True, True, True),
+            (30.1, True, True, False),
+            (29.0, True, False, True),
+            (29.0, False, False, False),
+            (1.0, False, True, False),
+            (1.0, False, False, True),
+        ],
+        ids=["short pause", "long pause", "slow", "slow and crowded", "crowded in a pause", "crowded for a moment"],
+    )
+    def test_who_stays(self, seconds: float, *, room: bool, paused: bool, stays: bool) -> None:
+        """A short pause by few, a moment of the account's own pace by all of its lane."""
+        assert stays == may_stay(POLICY, seconds, waited=0, room=room, paused=paused)
+
+    @given(seconds=st.floats(0.001, 1e6), now=st.floats(0, 2e9))
+    def test_the_tier_is_long_enough(self, seconds: float, now: float) -> None:
+        """The smallest that is, due within its own delay."""
+        to = to_tier(POLICY, seconds, now)
+
+        assert now <= to.due_at <= now + to.tier.seconds
+        assert to.tier is next((one for one in TIERS if one.seconds >= seconds), TIERS[-1])
+
+    def test_they_come_back_one_after_another(self) -> None:
+        """A thousand chunks of a paused account would otherwise be sent away a thousand times more."""
+        room = WaitingRoom(4)
+
+        backs = [room.sent_away("act_1", 100, now=0) for _ in range(1_000)]
+
+        assert (100, 100 + 999 / RETURNS) == (backs[0], backs[-1])
+        assert {1 / RETURNS} == {after - before for before, after in pairwise(backs)}
+        assert 100 == room.sent_away("act_2", 100, now=0)
+        assert 5 == room.sent_away("act_1", 5, now=1_000)
 
 
 class TestPatience:
