@@ -1,6 +1,7 @@
 """Which events exist: type, version, model. The generator, the producer and the consumers all read this."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from schemas import events
 
@@ -17,7 +18,7 @@ class EventType:
     model: type[events.Event]
     topic: str
 
-    @property
+    @cached_property  # asked for with every record
     def ce_type(self) -> str:
         """The CloudEvents type, e.g. `fbc.chunk-ready.v1`."""
         return f"fbc.{self.name}.v{self.version.split('.')[0]}"

@@ -39,6 +39,7 @@ from connector.kafka.consumer_facts import (
 from connector.kafka.consumer_logging import log_fact
 from connector.telemetry import Measure
 from connector.telemetry.facts import SECONDS
+from connector.telemetry.tally import Tally
 
 Kind = Literal["counter", "gauge", "histogram"]
 AGES = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 21_600.0, 86_400.0)
@@ -66,13 +67,16 @@ class ConsumerMetrics:
         def gauge(name: str, about: str, labels: tuple[str, ...] = GROUP) -> Gauge:
             return Gauge(named(name, about, labels, "gauge"), about, labels, registry=registry)
 
-        def histogram(name: str, about: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
-            return Histogram(named(name, about, GROUP, "histogram"), about, GROUP, registry=registry, buckets=buckets)
+        def histogram(name: str, about: str) -> Histogram:
+            return Histogram(named(name, about, GROUP, "histogram"), about, GROUP, registry=registry, buckets=SECONDS)
+
+        def tally(name: str, about: str, buckets: tuple[float, ...]) -> Tally:
+            return Tally(named(name, about, GROUP, "histogram"), about, *GROUP, registry=registry, buckets=buckets)
 
         self.consumed = counter("records_consumed_total", "records delivered to this process")
         self.completed = counter("records_completed_total", "records finished, by how", "outcome")
-        self.processing = histogram("record_processing_seconds", "from a record's beginning to its end")
-        self.age = histogram("record_age_seconds", "from a record's writing to its end", AGES)
+        self.processing = tally("record_processing_seconds", "from a record's beginning to its end", SECONDS)
+        self.age = tally("record_age_seconds", "from a record's writing to its end", AGES)
         self.defects = counter("handler_defects_total", "records whose handler raised")
         self.held = counter("records_held_total", "records nobody took: buried or postponed in vain")
         self.stale = counter("stale_results_total", "records finished after their partition had gone")

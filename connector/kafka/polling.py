@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -25,6 +26,7 @@ from connector.kafka.consumer_facts import (
     Resumed,
     Standing,
 )
+from connector.kafka.headers import Headers
 from connector.kafka.holds import Holds, held_until, is_due
 from connector.kafka.offsets import PartitionTracker
 from connector.kafka.pressure import Load, Pressure
@@ -213,5 +215,15 @@ def _record(message: Any) -> Record:
         message.timestamp,
         message.key,
         message.value,
-        tuple((name, value or b"") for name, value in message.headers),  # a header's value may be null
+        _whole(message.headers),
     )
+
+
+def _whole(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
+    """Headers whose value is null, which is allowed and rare, with an empty one."""
+    if None in map(_VALUE, headers):
+        return tuple((name, value or b"") for name, value in headers)
+    return tuple(headers)  # type: ignore[arg-type]  # none of them is None
+
+
+_VALUE = itemgetter(1)

@@ -206,21 +206,22 @@ class Workers:
             self._tasks.discard(asyncio.current_task())
 
     async def _take_turns(self) -> None:
+        task = _this_task()
         for turn in itertools.count(1):
             flight = None if self._standing_still else self._lanes.take()
             if flight is None:
                 return
             try:
-                await self._fly(flight)
+                await self._fly(flight, task)
             finally:
                 self._size -= flight.size
                 self._lanes.done(flight.lane)
             if turn % TURNS_BETWEEN_YIELDS == 0:
                 await asyncio.sleep(0)
 
-    async def _fly(self, flight: Flight) -> None:
+    async def _fly(self, flight: Flight, task: "asyncio.Task[None]") -> None:
         place = (flight.epoch, flight.record.offset)
-        flying = self._flying[place] = _Flying(flight, _this_task(), time.monotonic())
+        flying = self._flying[place] = _Flying(flight, task, time.monotonic())
         try:
             outcome = await (self._returned(flying) if flight.early else self._handled(flying))
         finally:
