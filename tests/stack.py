@@ -54,7 +54,7 @@ class Stack:
         return Finished(ended.returncode, ended.stdout, ended.stderr)
 
     def said(self, *arguments: str) -> Any:
-        """What `fbc … -o json` answers, in this process: for the many commands of which none is what is tested."""
+        """What `fbc … -o json` answers, in this process: for the many of which none is what is tested."""
         home = {"FBC_HOME": str(self.home)}
         ended = CliRunner().invoke(build(arguments[0]), [*arguments, "-o", "json"], env=home, catch_exceptions=False)
         assert ended.exit_code == 0, ended.output

@@ -89,7 +89,7 @@ class RetrySettings(Section):
 
 
 class PaceSettings(Section):
-    """How fast the time of Meta's pauses and budgets passes: at a `speed` of 60 a minute of them is waited for a second.
+    """How fast the time of Meta's pauses and budgets passes: at `speed` 60 a minute of them takes a second.
 
     For a rehearsal with an emulator; with Meta it would be calls into a block, and in `prod` it is refused.
     """
