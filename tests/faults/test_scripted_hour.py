@@ -28,7 +28,7 @@ from tests.stack import ENDED, Stack, http, running
 
 pytestmark = pytest.mark.timeout(300)
 
-PUBLISHERS = 6
+PUBLISHERS = 8
 PEOPLE = 20
 FILES = 12
 
