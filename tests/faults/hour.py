@@ -28,7 +28,10 @@ Trouble = tuple[int | None, Answer]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A customer, one delivery, and its trouble, which is met by the calls that carry the first of its people.
+    """A customer, one delivery, and its trouble.
+
+    It is met by the calls that carry the first of the people; of several files nobody knows which is called for first,
+    so there it is met by whatever is called for the account.
 
     Attributes:
         name: The customer; also the watermark of the people.
@@ -56,10 +59,13 @@ class Scenario:
 
     def faults(self, account: str) -> Iterator[dict[str, Any]]:
         """As the emulator takes them; *account* is the number that a header may speak of as `ACCOUNT`."""
+        met = {"cell": digest(address(self.name, 0))}
+        if self.files > 1:
+            met = {"account": account, "path": "/users"}
         for times, answer in self.troubles:
             headers = {name: text.replace("ACCOUNT", account) for name, text in answer.get("headers", {}).items()}
             told = answer | ({"headers": headers} if headers else {})
-            yield {"match": {"cell": digest(address(self.name, 0))}, "times": times, "answer": told}
+            yield {"match": met, "times": times, "answer": told}
 
 
 def _coded(code: int, subcode: int | None) -> Answer:
