@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from cli import services
 from cli.publishing import Request, publish_files
@@ -71,6 +73,8 @@ class Hour:
         self.people: dict[str, int] = {}
         self.faults: list[Any] = []
         self.token_of_revoked: list[str] = []
+        self._hashes: set[str] = set()
+        self._secret = ""
 
     def control(self, method: str, path: str, body: object = None) -> Any:
         """The emulator's control side."""
@@ -120,6 +124,11 @@ class Hour:
         """The delivery as ingest shows it."""
         return http("GET", f"{self._ingest}/v1/deliveries/{delivery.revision}")[1]
 
+    def members(self, delivery: Delivery) -> int:
+        """How many people the audience of the delivery holds; none while there is no audience."""
+        audience = self.seen(delivery)["audience_id"]
+        return int(self.control("GET", f"/audiences/{audience}/count")["count"]) if audience else 0
+
     def until(self, condition: Callable[[], bool], within: float) -> None:
         """Waits; what did not come true in time is for the tests to tell."""
         deadline = time.monotonic() + within
@@ -129,6 +138,7 @@ class Hour:
     def wait(self, states: set[str], within: float) -> None:
         """Until all deliveries are in one of *states*."""
         revisions = {delivery.revision for delivery in self.deliveries.values()}
+        assert len(revisions) <= 200, "more than one page of deliveries"
 
         def settled() -> bool:
             _, answer = http("GET", f"{self._ingest}/v1/deliveries?limit=200")
@@ -160,11 +170,48 @@ class Hour:
             delivery.ended = self.seen(delivery)
             delivery.calls = calls.get(delivery.ended["audience_id"], [])
 
+    def private(self, text: str) -> set[str]:
+        """What no log and no event may hold: addresses, their hashes, tokens, the app's secret."""
+        if not self._hashes:
+            self._hashes = {digest(address(who, n)) for who, many in self.people.items() for n in range(many)}
+            self._secret = self.control("GET", "/seed")["app_secret"]
+        found = {hashed for hashed in re.findall(r"[0-9a-f]{64}", text) if hashed in self._hashes}
+        found |= set(re.findall(r"[\w-]+@example\.com|EMU[0-9a-f]{16,}", text))
+        return found | ({"the app's secret"} if self._secret in text else set())
+
+    def kafka(self) -> dict[str, list[Any]]:
+        """Everything on the broker, by topic."""
+        return asyncio.run(_everything(services.environment()["FBC_KAFKA__BOOTSTRAP"]))
+
     def logged(self, fact: str) -> list[Any]:
         """The uploader's log lines of a fact."""
         text = (self.stack.home / "logs" / "uploader-1.log").read_text()
         lines = (json.loads(line) for line in text.splitlines() if line.startswith("{"))
         return [line for line in lines if line.get("event") == fact]
+
+
+async def _everything(bootstrap: str) -> dict[str, list[Any]]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        topics = await admin.describe_topics([name for name in await admin.list_topics() if name.startswith("fbc.")])
+    finally:
+        await admin.close()
+    spans = [TopicPartition(topic["topic"], span["partition"]) for topic in topics for span in topic["partitions"]]
+    found: dict[str, list[Any]] = {}
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign(spans)
+        ends = await consumer.end_offsets(spans)
+        left = {span for span in spans if ends[span]}
+        while left:
+            for span, records in (await consumer.getmany(timeout_ms=500)).items():
+                found.setdefault(span.topic, []).extend(records)
+            left = {span for span in left if await consumer.position(span) < ends[span]}
+    finally:
+        await consumer.stop()
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +224,7 @@ def hour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hour]:
         patch.setenv("FBC_RETRY__ATTEMPTS", str(ATTEMPTS))
         patch.setenv("FBC_RETRY__SECONDS", str(PATIENCE))
         patch.setenv("FBC_RETRY__MEMORY", str(30 / SPEED))
-        patch.setenv("FBC_GRAPH__ANSWER_TIMEOUT", "5")
+        patch.setenv("FBC_GRAPH__ANSWER_TIMEOUT", "8")
         with running(tmp_path_factory.mktemp("hour")) as stack:
             patch.setenv("FBC_HOME", str(stack.home))
             hour = Hour(stack, tmp_path_factory.mktemp("people"))
@@ -240,7 +287,7 @@ def revoke_in_the_middle(hour: Hour) -> None:
     hour.token_of_revoked = sorted(mine)
     hour.script({"account": account, "path": "/users"}, {"delay_ms": ANSWERED_AFTER * 1_000})
     delivery = hour.publish(TOKEN, PEOPLE * FILES, FILES)
-    hour.until(lambda: hour.seen(delivery)["totals"]["accepted"] > 0, END_WITHIN)
+    hour.until(lambda: hour.members(delivery) > 0, END_WITHIN)
     for token in mine:
         hour.control("DELETE", f"/tokens/{token}", {"subcode": 460})
 
@@ -389,20 +436,18 @@ class TestPromises:
         for name, delivery in hour.deliveries.items():
             if delivery.ended["state"] != "delivered" or name in {FLAGGED, FLAGGED_TOO}:
                 continue
-            audience, count = delivery.ended["audience_id"], hour.people[name]
+            records, members = hour.people[name], hour.members(delivery)
             missing = list(range(invalid.get(name, 0)))  # the trouble is with the first
-            held = hour.control("POST", f"/audiences/{audience}/contains", emails(name, range(count)))
-            members = hour.control("GET", f"/audiences/{audience}/count")["count"]
-            if held != {"members": count - len(missing), "missing": missing} or members != count - len(missing):
+            path = f"/audiences/{delivery.ended['audience_id']}/contains"
+            held = hour.control("POST", path, emails(name, range(records)))
+            if held != {"members": records - len(missing), "missing": missing} or members != records - len(missing):
                 wrong.append((name, members, held))
 
         assert [] == wrong
 
     def test_the_flagged_audience_has_both_deliveries(self, hour: Hour) -> None:
         """The one from before and the one that waited."""
-        audience = hour.deliveries[FLAGGED].ended["audience_id"]
-
-        assert 2 * PEOPLE == hour.control("GET", f"/audiences/{audience}/count")["count"]
+        assert 2 * PEOPLE == hour.members(hour.deliveries[FLAGGED])
 
     def test_every_delivery_ended_and_every_record_is_accounted_for(self, hour: Hour) -> None:
         """Accepted, invalid, or in a dead letter with its reason: nothing is lost."""
@@ -411,18 +456,33 @@ class TestPromises:
             assert delivery.ended["state"] in ENDED, name
             assert hour.people[name] == sums["records"] == sums["accepted"] + sums["invalid"] + sums["dead"], name
 
+    def test_every_lost_chunk_is_a_dead_letter(self, hour: Hour) -> None:
+        """With the bytes of the event and the reason beside it, to be replayed: no more of them, and no fewer."""
+        failed = {scenario.name for scenario in SCENARIOS if scenario.rests == "failed"}
+        letters = hour.kafka()["fbc.chunks.v1.dlq"]
+        headers = [dict(letter.headers) for letter in letters]
+
+        assert {hour.deliveries[name].revision for name in failed} == {
+            json.loads(letter.value)["revision"] for letter in letters
+        }
+        assert len(failed) == len(letters)
+        assert all(names["failure-kind"] and names["error-code"] and names["error-message"] for names in headers)
+
     def test_nothing_private_is_in_any_log(self, hour: Hour) -> None:
         """Neither an address, nor its hash, nor a token, nor the app's secret."""
-        hashes = {digest(address(name, number)) for name, count in hour.people.items() for number in range(count)}
-        secret = hour.control("GET", "/seed")["app_secret"]
         logs = sorted((hour.stack.home / "logs").glob("*.log"))
+
         assert len(logs) >= 6
-        for log in logs:
-            text = log.read_text(errors="replace")
-            assert [] == re.findall(r"[\w-]+@example\.com", text), log.name
-            assert [] == re.findall(r"EMU[0-9a-f]{16,}", text), log.name
-            assert set() == hashes.intersection(re.findall(r"[0-9a-f]{64}", text)), log.name
-            assert secret not in text, log.name
+        assert {} == {log.name: found for log in logs if (found := hour.private(log.read_text(errors="replace")))}
+
+    def test_nothing_private_is_in_kafka(self, hour: Hour) -> None:
+        """Events refer to people and do not hold them; in delay topics and dead letters too."""
+        topics = hour.kafka()
+
+        assert {"fbc.chunks.v1", "fbc.outcomes.v1", "fbc.chunks.v1.dlq", "fbc.chunks.v1.retry.30s"} <= topics.keys()
+        for topic, records in topics.items():
+            text = repr([(record.key, record.value, record.headers) for record in records])
+            assert set() == hour.private(text), topic
 
 
 def shown(call: Any) -> tuple[Any, ...]:
