@@ -114,11 +114,11 @@ THROTTLES = (
         files=2,
         pause=180,
     ),
-    Scenario(  # 100 % on a good answer is a brake and no block
+    Scenario(  # 100 % on a good answer is a brake and no block: half a minute, from when the call was admitted
         "full-on-a-success",
         ((1, {"headers": {"x-ad-account-usage": '{"acc_id_util_pct": 100}'}}),),
         files=2,
-        pause=29,
+        pause=15,
     ),
 )
 

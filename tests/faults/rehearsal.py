@@ -209,6 +209,7 @@ def run(hour: Hour) -> None:
     seed = hour.control("GET", "/seed")["token"]
     hour.control("DELETE", f"/tokens/{seed}")  # so that each customer gets a token of its own
     begin_special_customers(hour)
+    revoke_in_the_middle(hour)
 
     def begin(scenario: Scenario) -> None:
         account = hour.connect(scenario.name)
@@ -218,7 +219,6 @@ def run(hour: Hour) -> None:
 
     with ThreadPoolExecutor(PUBLISHERS) as publishers:
         list(publishers.map(begin, SCENARIOS))
-    revoke_in_the_middle(hour)
     hour.wait(AT_REST, REST_WITHIN)
     hour.note_rest()
 
