@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ONE_CORE = ("request_body", "customers_body")
 """Modules of this package with a `measure()` of single-threaded work: pinned, since all their figures are per core."""
 
-ALL_CORES = ("two_workers", "consumer", "uploader_throughput")
+ALL_CORES = ("two_workers", "consumer", "one_throttled", "uploader_throughput")
 """Those that measure several threads or processes."""
 
 BENCHMARKS = (*ONE_CORE, *ALL_CORES)

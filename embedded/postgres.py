@@ -74,6 +74,7 @@ class PostgresPlan:
         self.owner = unprivileged()
         self.home = reachable_folder(self.folder, self.owner)
         self._fsync = fsync
+        self._new_password = secrets.token_urlsafe(24)
 
     @property
     def data(self) -> Path:
@@ -82,11 +83,7 @@ class PostgresPlan:
 
     @property
     def dsn(self) -> str:
-        """Connection URL of the superuser to the database `fbc`.
-
-        Raises:
-            FileNotFoundError: The server was never prepared in this folder.
-        """
+        """Connection URL of the superuser to the database `fbc`; also before the server is there."""
         return f"postgresql://{SUPERUSER}:{self._password()}@{HOST}:{self.port}/{DATABASE}"
 
     def part(self) -> Part:
@@ -142,14 +139,13 @@ class PostgresPlan:
         place = make_workplace(self.home, self.folder, self.owner)
         making = place / "data.new"
         shutil.rmtree(making, ignore_errors=True)
-        password = secrets.token_urlsafe(24)
         for_initdb = place / "initdb-password"
         try:
-            _write_private(for_initdb, password, self.owner)
+            _write_private(for_initdb, self._new_password, self.owner)
             self._initdb(making, for_initdb)
         finally:
             for_initdb.unlink(missing_ok=True)
-        _write_private(self._password_file, password, None)
+        _write_private(self._password_file, self._new_password, None)
         making.replace(self.data)
 
     def _initdb(self, folder: Path, password: Path) -> None:
@@ -179,7 +175,9 @@ class PostgresPlan:
         return self.folder / "superuser-password"
 
     def _password(self) -> str:
-        return self._password_file.read_text()
+        """The server's, or the one it will be made with: others are told the address while it is being made."""
+        made = (self.data / "PG_VERSION").exists() and self._password_file.exists()
+        return self._password_file.read_text() if made else self._new_password
 
     def _drop_stale_pid_file(self) -> None:
         """Remove the pid file a killed server left, if another program has its pid now.

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
+from cli.__main__ import build
+
 ENDED = {"delivered", "partly_delivered", "failed", "cancelled"}
 
 
@@ -48,6 +52,13 @@ class Stack:
             env=environment,
         )
         return Finished(ended.returncode, ended.stdout, ended.stderr)
+
+    def said(self, *arguments: str) -> Any:
+        """What `fbc … -o json` answers, in this process: for the many of which none is what is tested."""
+        home = {"FBC_HOME": str(self.home)}
+        ended = CliRunner().invoke(build(arguments[0]), [*arguments, "-o", "json"], env=home, catch_exceptions=False)
+        assert ended.exit_code == 0, ended.output
+        return json.loads(ended.stdout)
 
     def seed(self, profile: str, company: int = 1, account: str | None = None) -> Any:
         """A connected profile."""

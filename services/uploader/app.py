@@ -61,7 +61,7 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         reader = await stack.enter_async_context(
             ChunkReader(stores, workers, telemetry, settings.reading, settings.files.limits, removal_rows=rows)
         )
-        governor = Governor()
+        governor = Governor(settings.pace.speed)
         patient = PatientProducer(producer, telemetry, chance)
         prefix = settings.kafka.topic_prefix
         line = Line(Fuse(settings.fuse.bounds()), telemetry)

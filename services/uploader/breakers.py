@@ -75,6 +75,11 @@ class Breakers:
             breaker.probing = True
         return Free(frozenset(found))
 
+    def stands(self, scopes: Collection[str], probing: Collection[str]) -> bool:
+        """Whether leave for *scopes*, given as the probe of those in *probing*, still holds."""
+        found = {scope: self._breakers[scope] for scope in scopes if scope in self._breakers}
+        return all(scope in probing and breaker.released_at is not None for scope, breaker in found.items())
+
     def refused(self, scope: str, cause: str, advice: str, began: datetime) -> bool:
         """Takes in that a call begun at *began* was refused until a person mends *scope*; whether that opened it.
 

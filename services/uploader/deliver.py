@@ -23,7 +23,7 @@ from connector.telemetry import Telemetry
 from schemas.events import ChunkReady
 from schemas.registry import CHUNK_READY
 from services.uploader.delaying import Delays
-from services.uploader.doors import Doors
+from services.uploader.doors import Doors, Entry
 from services.uploader.endings import Again, Arrived, Attempt, Ending, Lost, NeedsPerson, Paused, Postponed, StartAgain
 from services.uploader.facts import ChunkRetried
 from services.uploader.governor import Admitted, Governor, Wait
@@ -158,7 +158,7 @@ class Deliverer:
             return entry
         result: Attempt | Postponed | None = None
         try:
-            result = await self._governed(chunk, patience, done)
+            result = await self._governed(chunk, patience, done, entry)
         finally:
             self._doors.leave(entry, result)
         if isinstance(result, NeedsPerson):
@@ -167,14 +167,14 @@ class Deliverer:
         return result
 
     async def _governed(
-        self, chunk: ChunkReady, patience: Patience, done: dict[int, Reconciled]
+        self, chunk: ChunkReady, patience: Patience, done: dict[int, Reconciled], entry: Entry
     ) -> Attempt | Postponed:
         """One attempt, in a place that the account's governor gives."""
         place = await self._admitted(chunk, patience)
         if isinstance(place, Postponed):
             return place
         try:
-            return await self._attempt(chunk, patience.attempt, done, place)
+            return await self._attempt(chunk, patience.attempt, done, place, entry)
         finally:
             self._governor.ended(place, self._clock())
 
@@ -209,7 +209,9 @@ class Deliverer:
             case _:
                 assert_never(decision)
 
-    async def _attempt(self, chunk: ChunkReady, attempt: int, done: dict[int, Reconciled], place: Admitted) -> Attempt:
+    async def _attempt(
+        self, chunk: ChunkReady, attempt: int, done: dict[int, Reconciled], place: Admitted, entry: Entry
+    ) -> Attempt:
         """One attempt. A desk is taken only once the account may be called: who waits holds nobody up."""
         async with self._desk() as leave:
             await unless_stopping(self._stop)
@@ -224,6 +226,8 @@ class Deliverer:
                 paused = self._governor.paused(chunk.ad_account_id, self._clock())
                 if paused > 0:
                     return Paused(paused)  # throttled meanwhile: give the desk back and wait outside
+                if not self._doors.stands(entry, chunk):
+                    return Paused(0.0)  # somebody else was refused meanwhile: back to the door, which knows for what
                 return await self._uploads.send(
                     chunk,
                     prepared,

@@ -41,7 +41,7 @@ class Doors:
     async def enter(self, chunk: ChunkReady) -> Entry | NeedsPerson:
         """Leave to call for *chunk*, or what it waits for. Whoever has leave says how it went with `leave`."""
         released_at = chunk.released_at if chunk.emission > 1 else None
-        scopes = [scope_name(scope, chunk) for scope in WaitScope]
+        scopes = _scopes(chunk)
         while True:
             answer = self._breakers.ask(scopes, released_at)
             match answer:
@@ -52,6 +52,10 @@ class Doors:
                 case Probed():
                     await self._moved.wait()
                     await unless_stopping(self._stop)
+
+    def stands(self, entry: Entry, chunk: ChunkReady) -> bool:
+        """Whether the call may still be made: others may have been refused while this one waited for its turn."""
+        return self._breakers.stands(_scopes(chunk), entry.probing)
 
     def leave(self, entry: Entry, result: Attempt | Postponed | None) -> None:
         """Takes in how an attempt ended; None when it was broken off."""
@@ -71,3 +75,7 @@ class Doors:
     def _refused(self, entry: Entry, result: NeedsPerson) -> None:
         if self._breakers.refused(result.scope, result.cause, result.advice, entry.began):
             self._telemetry.emit(ScopeOpened(result.scope, result.cause, result.advice))
+
+
+def _scopes(chunk: ChunkReady) -> list[str]:
+    return [scope_name(scope, chunk) for scope in WaitScope]

@@ -169,9 +169,15 @@ class _Account:
 
 
 class Governor:
-    """Pauses, concurrency and pace of all accounts this process calls for; those idle for an hour are forgotten."""
+    """Pauses, concurrency and pace of all accounts this process calls for; those idle for an hour are forgotten.
 
-    def __init__(self) -> None:
+    Args:
+        speed: How many seconds of pauses and budgets pass in one. More than 1 only towards an emulator: an hour with
+            Meta in a minute.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self._speed = speed
         self._accounts: dict[str, _Account] = {}
         self._app_pause = _Pause()
         self._app = Pacer(fastest=APP_FASTEST)
@@ -186,6 +192,12 @@ class Governor:
 
     def admit(self, account: str, now: float) -> Admitted | Wait:
         """A place for one call of *account*, which has to be `ended`; or how long to wait before asking again."""
+        answer = self._admit(account, now * self._speed)
+        if isinstance(answer, Wait):  # however fast time passes, nobody asks all the time
+            return Wait(max(answer.seconds / self._speed, min(answer.seconds, LEAST_WAIT)), answer.reason)
+        return answer
+
+    def _admit(self, account: str, now: float) -> Admitted | Wait:
         state = self._of(account, now)
         state.used_at = now
         if (pause := self._app_pause.left(now)) > 0:
@@ -208,6 +220,7 @@ class Governor:
 
     def begun(self, place: Admitted, now: float) -> None:
         """The call of *place* leaves."""
+        now *= self._speed
         if place.number is None and not place.over:
             place.number = self._of(place.account, now).pacer.begun(now)
             place.app_number = self._app.begun(now)
@@ -216,6 +229,7 @@ class Governor:
         """The call of *place* was answered, or will not be, or was not made. A second time changes nothing."""
         if place.over:
             return
+        now *= self._speed
         place.over = True
         self._of(place.account, now).pacer.ended(begun=place.number is not None)
         self._app.ended(begun=place.number is not None)
@@ -224,6 +238,7 @@ class Governor:
         """Takes in the usage headers of the answer to *place*'s call, of a success or not."""
         if place.number is None or place.app_number is None:
             return
+        now *= self._speed
         state = self._of(place.account, now)
         state.heard_at, pacer = now, state.pacer
         pacer.heard("business", usage.business_percent(place.account), place.number, now)
@@ -236,6 +251,7 @@ class Governor:
 
     def succeeded(self, place: Admitted, now: float) -> None:
         """The call of *place* was served. During a pause that says nothing: it left before."""
+        now *= self._speed
         state = self._of(place.account, now)
         if state.pause.left(now) > 0 or self._app_pause.left(now) > 0:
             return
@@ -247,6 +263,7 @@ class Governor:
 
     def throttled(self, place: Admitted, verdict: Throttled, now: float, chance: float) -> float:
         """Takes in a throttle answer, which counts even when the headers say 0 %; gives the pause in seconds."""
+        now *= self._speed
         state = self._of(place.account, now)
         pause, pacer = state.pause, state.pacer
         if verdict.scope is ThrottleScope.APP:
@@ -255,12 +272,13 @@ class Governor:
         if news:
             pacer.throttled(now)
             state.shrink()
-        return seconds
+        return seconds / self._speed
 
     def paused(self, account: str, now: float) -> float:
         """Seconds for which *account* is not to be called at all; 0 when it is not paused, whatever its pace."""
+        now *= self._speed
         state = self._accounts.get(account)
-        return max(self._app_pause.left(now), state.pause.left(now) if state else 0.0)
+        return max(self._app_pause.left(now), state.pause.left(now) if state else 0.0) / self._speed
 
     def _of(self, account: str, now: float) -> _Account:
         state = self._accounts.get(account)

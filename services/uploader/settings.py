@@ -14,6 +14,7 @@ from connector.runtime.settings import (
     Seconds,
     Section,
     ServiceSettings,
+    Stage,
 )
 from schemas.events import MAX_CHUNK_RECORDS
 from services.uploader.fuse import FuseBounds
@@ -87,6 +88,15 @@ class RetrySettings(Section):
         return RetryPolicy(self.short, tiers, self.attempts, self.seconds, self.memory)
 
 
+class PaceSettings(Section):
+    """How fast the time of Meta's pauses and budgets passes: at `speed` 60 a minute of them takes a second.
+
+    For a rehearsal with an emulator; with Meta it would be calls into a block, and in `prod` it is refused.
+    """
+
+    speed: Annotated[float, Field(ge=1, le=3_600)] = 1.0
+
+
 class FuseSettings(Section):
     """When the line stops: `row` dead letters in a row, or more than `share` of the last `window` ends."""
 
@@ -111,4 +121,12 @@ class UploaderSettings(ServiceSettings):
     reading: ReadingSettings = ReadingSettings()
     files: FileLimits = FileLimits()
     retry: RetrySettings = RetrySettings()
+    pace: PaceSettings = PaceSettings()
     fuse: FuseSettings = FuseSettings()
+
+    @model_validator(mode="after")
+    def _in_earnest(self) -> "UploaderSettings":
+        """Meta's minutes are minutes."""
+        if self.stage is Stage.PROD and self.pace.speed != 1:
+            raise ValueError("pace.speed is for rehearsals: in prod it is 1")
+        return self

@@ -419,6 +419,16 @@ class TestPeople:
         assert [1, 0, 0] == [waiting.calls for waiting in bench.outbox.outcomes]
         assert (1, 1) == (bench.graph.calls, [line["event"] for line in logged].count("scope.opened"))
 
+    async def test_those_who_wait_for_their_turn_when_it_dies_are_not_called_for(self, bench: Bench) -> None:
+        """All eight are past the door when the first one is refused: the seven burn no call."""
+        bench.fail(code=190, subcode=463, delay_ms=200)
+        chunks = [await bench.chunk(lines(1, start=number)) for number in range(8)]
+
+        await asyncio.gather(*(bench.handle(chunk) for chunk in chunks))
+
+        assert {"waiting"} == {outcome.outcome.kind for outcome in bench.outbox.outcomes}
+        assert (8, 1) == (len(bench.outbox.outcomes), bench.graph.calls)
+
     async def test_a_mended_token_goes_on_by_one_probe(self, bench: Bench) -> None:
         """Connected again, of eight chunks one finds out with a new lease while the others hold on; all arrive."""
         bench.fail(code=190, subcode=463)

@@ -66,6 +66,28 @@ class TestBreakers:
         assert not breakers.refused(TOKEN, "token_dead", "connect again", at(19))
         assert isinstance(breakers.ask([TOKEN], None), Free)
 
+    def test_leave_holds_until_somebody_is_refused(self) -> None:
+        """Given before the first refusal, it ends with it; and it does not come back with the release."""
+        breakers = Breakers()
+        assert breakers.stands([TOKEN, AUDIENCE], frozenset())
+
+        breakers.refused(TOKEN, "token_dead", "connect again", at(10))
+        assert not breakers.stands([TOKEN, AUDIENCE], frozenset())
+        assert breakers.stands([AUDIENCE], frozenset())
+
+        breakers.let_go(TOKEN, at(20))
+        assert not breakers.stands([TOKEN], frozenset())
+
+    def test_a_probes_leave_holds_until_it_is_refused_again(self) -> None:
+        """The probe may call, unless a later refusal shut the door once more."""
+        breakers = opened()
+        answer = breakers.ask([TOKEN], at(11))
+        assert isinstance(answer, Free)
+        assert breakers.stands([TOKEN, AUDIENCE], answer.probing)
+
+        breakers.refused(TOKEN, "token_dead", "connect again", at(12))
+        assert not breakers.stands([TOKEN], answer.probing)
+
     def test_it_is_bounded(self) -> None:
         """A bad day with ten thousand audiences does not fill the memory."""
         breakers = Breakers()

@@ -164,6 +164,24 @@ class TestPauses:
         assert governor.paused(A, 1e6 + jump) <= MAX_PAUSE
 
 
+class TestSpeed:
+    def test_a_minute_of_metas_passes_in_a_second(self) -> None:
+        """For a rehearsal: pauses are sixty times shorter, in what is waited and in what is told."""
+        governor = Governor(speed=60)
+
+        assert 1 == throttled(governor, APP, now=7)
+        assert 1 == governor.paused(B, 7)
+        assert Wait(0.5, Because.APP_PAUSED) == governor.admit(A, 7.5)
+        assert isinstance(governor.admit(A, 8), Admitted)
+
+    def test_nobody_asks_all_the_time(self) -> None:
+        """What is waited between two looks does not shrink with the minutes."""
+        governor = Governor(speed=60)
+        admitted(governor, now=1)
+
+        assert Wait(0.05, Because.CONCURRENCY) == governor.admit(A, 1)
+
+
 class TestWhatIsTold:
     def test_an_estimate_on_a_good_answer_pauses(self) -> None:
         """Meta says in the header of a good answer that the next one would be refused."""
