@@ -1,7 +1,7 @@
 """Giving memory back: what the allocators keep for later is most of a process that moves megabytes in bursts.
 
 Import this before anything that imports polars, and call it first: its allocator reads the environment when it is
-loaded. Measured with 16 calls in flight of 10,000 rows each: the peak is a third lower (docs/adr/0011).
+loaded. What it costs and what it saves is in docs/adr/0011.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ def give_back(polars_threads: int) -> None:
     What the environment says already is left as it is.
     """
     os.environ.setdefault("POLARS_MAX_THREADS", str(polars_threads))
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+    os.environ.setdefault("_RJEM_MALLOC_CONF", f"narenas:{polars_threads},dirty_decay_ms:1000,muzzy_decay_ms:0")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:  # glibc; elsewhere the defaults are what they are
         for name, value in (
