@@ -51,6 +51,8 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
     chance = random.random
     async with AsyncExitStack() as stack:
         workers = stack.enter_context(ThreadPoolExecutor(settings.upload.workers, thread_name_prefix="prepare"))
+        # A thread of its own: behind chunks that are being prepared a body that is ready would wait for a second.
+        clerk = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="send"))
         producer = await stack.enter_async_context(EventProducer(settings.kafka, NAME))
         stores = await stack.enter_async_context(open_stores(settings.stores))
         graph = await stack.enter_async_context(GraphClient(settings.graph, connections=settings.upload.concurrency))
@@ -70,7 +72,7 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             graph=graph,
             governor=governor,
             telemetry=telemetry,
-            workers=workers,
+            worker=clerk,
             version=settings.graph.version,
             chance=chance,
         )
@@ -100,7 +102,8 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             group=GROUP,
             handler=deliverer.handle,
             lane_of=lane,
-            lane_concurrency=settings.upload.lane_concurrency,
+            # Beside the calls of an account some chunks are prepared, or each call would wait for its chunk first.
+            lane_concurrency=settings.upload.lane_concurrency + settings.upload.workers,
             concurrency=settings.upload.concurrency * HANDLED_PER_CALL,
             on_defect=settler.defect,
             on_stuck=deliverer.put_aside,

@@ -31,6 +31,7 @@ class AuthSettings(Section):
 class UploadSettings(Section):
     """Bounds of the work: `concurrency` calls in flight in all, `workers` threads that normalise and hash.
 
+    Of one account `lane_concurrency` calls are in flight, while as many chunks as there are workers are prepared.
     Of the calls in flight `bodies` may still be being sent, 6 to 15 MB each; the others wait for their answer.
     A chunk that takes longer than `stuck_after` is put into a delay tier, as its partition waits for it.
     `removal_rows` go into one call that removes: Meta breaks off larger ones (python SDK issues 279 and 367).

@@ -104,7 +104,8 @@ class Uploads:
     Args:
         graph: Where requests go.
         governor: Hears the usage of every answer.
-        workers: Threads that encode bodies and search samples: arithmetic that must not stop heartbeats.
+        worker: A thread that marks rows and searches samples: arithmetic that must not stop heartbeats. Not one of
+            those that prepare chunks: behind them a body that is ready would wait for its turn.
         version: The Graph version asked for.
         chance: Random numbers in [0, 1).
         clock: Monotonic seconds, the same as the governor's.
@@ -116,7 +117,7 @@ class Uploads:
         graph: Graph,
         governor: Governor,
         telemetry: Telemetry,
-        workers: Executor,
+        worker: Executor,
         version: str,
         chance: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
@@ -124,7 +125,7 @@ class Uploads:
         self._graph = graph
         self._governor = governor
         self._telemetry = telemetry
-        self._workers = workers
+        self._worker = worker
         self._version = version
         self._chance = chance
         self._clock = clock
@@ -377,7 +378,7 @@ class Uploads:
                 assert_never(verdict)
 
     async def _in_worker(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, work)
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
 
 def member_operation(operation: Operation) -> MemberOperation:

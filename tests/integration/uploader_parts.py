@@ -358,7 +358,7 @@ async def put_together(
                 graph=graph,
                 governor=governor,
                 telemetry=telemetry,
-                workers=workers,
+                worker=workers,
                 version=settings.version,
                 chance=lambda: 0.0,
             ),
