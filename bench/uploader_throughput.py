@@ -2,11 +2,13 @@
 
 With C calls in flight of 10,000 records each, C x 10,000 records/s is all there is to have: the figures are held
 against that (`possible`) until the cores are busy. The whole stack runs as processes, on all cores, with an emulator
-that only counts; the time is the emulator's own, from the arrival of the first call to the answer of the last. The SDK
+that only counts. The times are the arrivals the emulator wrote down, from when every place can be open: an account
+begins with one call and doubles with every answer, which takes a second each time and is the governor's doing. The SDK
 does what its users write: read 10,000 lines, `add_users`, the next 10,000.
 """
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,7 +29,8 @@ from schemas.events import MAX_CHUNK_RECORDS
 LATENCY_SECONDS = 1.0
 CONCURRENCIES = (4, 16, 64)
 CALLS_PER_PLACE = 12
-"""Enough that the first second, before all places are taken, and the last weigh little."""
+MOST_CALLS = 240
+"""Enough that the beginning and the end weigh little; more of them only take longer once the cores are busy."""
 
 FILE_RECORDS = 100_000
 SDK_CALLS = 5
@@ -44,7 +47,7 @@ def measure(
         people = folder / "people.ndjson"
         write_people(people, FILE_RECORDS, seed=26)
         return [
-            _figure(folder / f"stack-{places}", people, places, places * calls_per_place, sdk_calls)
+            _figure(folder / f"stack-{places}", people, places, min(places * calls_per_place, MOST_CALLS), sdk_calls)
             for places in concurrencies
         ]
 
@@ -54,22 +57,31 @@ def _figure(home: Path, people: Path, places: int, calls: int, sdk_calls: int) -
     with running(home, "--emulator-keep", "counts", **bounds) as stack:
         account = stack.asked("dev", "seed")["ad_account"]["id"]
         stack.emulator("PUT", "/limits", {"latency_ms": LATENCY_SECONDS * 1_000})
-        ours = _our_rate(stack, people, max(1, calls * MAX_CHUNK_RECORDS // FILE_RECORDS))
+        files = max(1, calls * MAX_CHUNK_RECORDS // FILE_RECORDS)
+        ours = _our_rate(stack, people, files, places)
         sdk = _sdk_rate(stack, people, account, sdk_calls)
     possible = places * MAX_CHUNK_RECORDS / LATENCY_SECONDS
     return Figure(f"upload C={places}", "records/s", ours, {"possible": possible, SDK: sdk})
 
 
-def _our_rate(stack: Stack, people: Path, files: int) -> float:
-    """Records per second of a delivery of so many files, from the first call's arrival to the last one's answer."""
+def _our_rate(stack: Stack, people: Path, files: int, places: int) -> float:
+    """Records per second of a delivery of so many files, once *places* calls can be in flight."""
     wait = ("--wait", str(PATIENCE))
     ended = stack.asked("deliveries", "publish", *[str(people)] * files, *wait, timeout=PATIENCE + 60)
     calls = [call for call in stack.emulator("GET", "/calls") if call["rows"]]
-    begun, last = min(call["time"] for call in calls), max(call["time"] for call in calls)
+    arrived = sorted(call["time"] for call in calls)
     accepted = ended["totals"]["accepted"]
     if accepted != files * FILE_RECORDS:
         raise RuntimeError(f"{accepted} of {files * FILE_RECORDS} records arrived: a figure of that says nothing")
-    return float(accepted / (last + LATENCY_SECONDS - begun))
+    return float(rate(arrived, (math.log2(places) + 1) * LATENCY_SECONDS) * accepted / len(arrived))
+
+
+def rate(arrived: Sequence[float], opening: float) -> float:
+    """Calls per second by their arrivals (sorted, seconds), without those of the *opening* seconds."""
+    rest = [moment for moment in arrived if moment >= arrived[0] + opening]
+    if len(rest) < 2:
+        raise RuntimeError(f"{len(rest)} calls after the first {opening} s: a figure of that says nothing")
+    return (len(rest) - 1) / (rest[-1] - rest[0])
 
 
 def _sdk_rate(stack: Stack, people: Path, account: str, calls: int) -> float:

@@ -14,6 +14,7 @@ from bench.customers_body import FLOOR, FORMS, blocks_of, sdk_body
 from bench.measuring import Figure, seconds
 from bench.people import people, write_people
 from bench.request_body import SDK, SDK_SCHEMA, measure, our_bodies, sdk_bodies
+from bench.uploader_throughput import rate
 from connector.audience.layouts import reading_of
 from connector.audience.prepare import prepare
 from connector.audience.records_ndjson import read_ndjson
@@ -54,6 +55,15 @@ class TestRequestBody:
         (figure,) = measure(records=200, rounds=1)
         assert figure.ours > 0
         assert figure.as_json()["ratio"] == {SDK: round(figure.ours / figure.peers[SDK], 2)}
+
+
+class TestRate:
+    def test_the_opening_does_not_count(self) -> None:
+        """Calls per second once all places are open; two calls are the least that make a rate."""
+        opening = [0.0, 1.0, 1.5]
+        assert 4.0 == rate([*opening, 2.0, 2.25, 2.5, 2.75], 2.0)
+        with pytest.raises(RuntimeError, match="1 calls"):
+            rate([*opening, 2.0], 2.0)
 
 
 class TestCustomersBody:
