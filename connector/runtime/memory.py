@@ -19,7 +19,7 @@ def give_back(polars_threads: int) -> None:
     What the environment says already is left as it is.
     """
     os.environ.setdefault("POLARS_MAX_THREADS", str(polars_threads))
-    os.environ.setdefault("_RJEM_MALLOC_CONF", f"narenas:{polars_threads},dirty_decay_ms:1000,muzzy_decay_ms:0")
+    os.environ.setdefault("_RJEM_MALLOC_CONF", f"narenas:{polars_threads},dirty_decay_ms:200,muzzy_decay_ms:0")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:  # glibc; elsewhere the defaults are what they are
         for name, value in (
