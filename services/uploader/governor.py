@@ -194,7 +194,9 @@ class Governor:
         """A place for one call of *account*, which has to be `ended`; or how long to wait before asking again."""
         answer = self._admit(account, now * self._speed)
         if isinstance(answer, Wait):  # however fast time passes, nobody asks all the time
-            return Wait(max(answer.seconds / self._speed, min(answer.seconds, LEAST_WAIT)), answer.reason)
+            seconds = max(answer.seconds / self._speed, min(answer.seconds, LEAST_WAIT))
+            every, until = answer.every / self._speed, answer.until / self._speed
+            return Wait(seconds, answer.reason, every, until)
         return answer
 
     def _admit(self, account: str, now: float) -> Admitted | Wait:

@@ -182,6 +182,20 @@ class TestSpeed:
         assert Wait(0.05, Because.CONCURRENCY) == governor.admit(A, 1)
 
 
+class TestTheQueue:
+    @pytest.mark.parametrize("speed", [1.0, 60.0])
+    def test_who_waits_behind_others_waits_longer(self, speed: float) -> None:
+        """Near the end of a budget each of those ahead takes a turn; a rehearsal's clock changes nothing about that."""
+        governor = Governor(speed=speed)
+        called(governor, said=Usage((BusinessUse("1", "custom_audience", 99, 0),)))
+        governor.admit(A, 0.01)
+        wait = governor.admit(A, 0.02)
+
+        assert isinstance(wait, Wait)
+        assert (Because.BUDGET, True) == (wait.reason, wait.every > 0)
+        assert wait.seconds <= wait.behind(1) < wait.behind(4) <= wait.until
+
+
 class TestWhatIsTold:
     def test_an_estimate_on_a_good_answer_pauses(self) -> None:
         """Meta says in the header of a good answer that the next one would be refused."""
