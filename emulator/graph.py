@@ -39,7 +39,7 @@ class Reply:
 
     Attributes:
         answer: `None` when none is ever sent.
-        delay_s: Seconds before it is.
+        delay_s: Seconds before it is, from when the request arrived.
         truncate: Bytes of the body after which the connection closes; `None` for a whole answer.
         reset: Whether the connection is reset instead.
         hang: Whether the client is left waiting.

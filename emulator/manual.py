@@ -61,7 +61,7 @@ FAULTS = {
 }
 
 LIMITS = {
-    "latency_ms": "every answer takes this long",
+    "latency_ms": "every answer takes at least this long, from when the request begins to arrive",
     "jitter_ms": "and up to this much longer",
     "time_scale": "emulated seconds per real second: budgets, the 90 minutes of a replace and token lifetimes run that "
     "much faster",

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+import time
 
 from aiohttp import web
 
@@ -36,6 +37,7 @@ class GraphSide:
         return application
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        arrived = time.monotonic()
         _, segments = split_path(request.rel_url.raw_path)
         if segments == ("dialog", "oauth"):
             return await self._dialog(request)
@@ -44,7 +46,7 @@ class GraphSide:
         except web.HTTPRequestEntityTooLarge:
             return await _drop_oversized(request)
         reply = self._reply(request, body)
-        return await _play(request, reply)
+        return await _play(request, reply, arrived)
 
     def _reply(self, request: web.Request, body: bytes) -> Reply:
         origin = f"{request.scheme}://{request.host}"
@@ -86,10 +88,14 @@ class GraphSide:
             return _html(400, login.refused_page(str(error)))
 
 
-async def _play(request: web.Request, reply: Reply) -> web.StreamResponse:
-    """Let the client experience the reply; the call's effect is complete already, as on a slow server."""
-    if reply.delay_s:
-        await asyncio.sleep(reply.delay_s)
+async def _play(request: web.Request, reply: Reply, arrived: float) -> web.StreamResponse:
+    """Let the client experience the reply; the call's effect is complete already, as on a slow server.
+
+    The delay runs from when the request *arrived* (monotonic seconds): reading a body of megabytes and serving it are
+    the emulator's work, and a call that is to take a second takes no longer for it.
+    """
+    if (left := arrived + reply.delay_s - time.monotonic()) > 0:
+        await asyncio.sleep(left)
     if reply.hang:
         await asyncio.sleep(LONGEST_HANG)
     if reply.answer is None or reply.reset:

@@ -8,18 +8,15 @@ change between calls that add or remove).
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import orjson
 import polars as pl
 
-from connector.audience.encoding import JSON_VALUES, encoded
+from connector.audience.encoding import encoded
 from connector.audience.keys import Key
+from connector.audience.marks import RowMarks
 from connector.audience.records import LINE, RECORD
-
-MAX_SAMPLES = 1_000
-"""Samples looked at in one answer. Meta documents at most 100; an answer is not trusted to keep to that."""
 
 MAX_ROWS = 10_000
 """Rows in one call. Source: Meta's custom audience guide."""
@@ -51,9 +48,8 @@ class Scope:
 class Batch:
     """Rows in the order of their records, each with the number of the record and line it came from.
 
-    It holds the body and two numbers a row, nothing else: many batches are in flight at once. Once the body was given
-    away, a third number a row tells which one a sample shows. It shows counts only, never a cell: not in its text form
-    and not in an error.
+    It holds the body and three numbers a row, nothing else: many batches are in flight at once. The third tells which
+    row a sample shows. It shows counts only, never a cell: not in its text form and not in an error.
     """
 
     def __init__(
@@ -61,15 +57,16 @@ class Batch:
         schema: tuple[str, ...],
         body: bytes,
         numbers: pl.DataFrame,
+        marks: RowMarks,
         scope: Scope,
         *,
         fixed: bool = False,
     ) -> None:
         self._body: bytes | None = body
         self._numbers = numbers
+        self._marks = marks
         self._scope = scope
         self._fixed = fixed
-        self._marks: list[int] = []
         self.schema = schema
 
     def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override needs Python 3.12
@@ -107,8 +104,6 @@ class Batch:
     def give_body(self) -> bytes:
         """The payload, which is kept no longer: it cannot be given twice, nor divided any more."""
         body = self.payload()
-        if not self._marks:
-            self._marks = list(self._row_marks(body))
         self._body = None
         return body
 
@@ -129,24 +124,7 @@ class Batch:
 
     def rows_matching(self, samples: Iterable[str]) -> set[int]:
         """The rows that any of *samples* shows. A sample that is no row of this batch matches none."""
-        wanted = set(_readable(samples))
-        if not wanted:
-            return set()
-        if self._body is None:
-            marks = {hash(row) for row in wanted}
-            return {number for number, mark in enumerate(self._marks) if mark in marks}
-        return {number for number, row in enumerate(self._data()) if _canonical(row) in wanted}
-
-    def _row_marks(self, body: bytes) -> Iterator[int]:
-        """The hash of each row's canonical text, without taking the body apart where its text is canonical."""
-        if not {*JSON_VALUES, Key.EXTERN_ID}.isdisjoint(self.schema):
-            yield from (hash(_canonical(row)) for row in self._data())
-            return
-        start, end = body.index(b"[[") + 1, body.rindex(b"]]") + 1
-        while start < end:
-            stop = body.find(b"],[", start, end) + 1 or end
-            yield hash(body[start:stop])
-            start = stop + 1
+        return self._marks.matching(samples, self.schema)
 
     def _data(self) -> list[list[Any]]:
         """The rows, read back from the body: rarely asked for, so not kept."""
@@ -161,7 +139,8 @@ class Batch:
         schema = tuple(self.schema[place] for place in places)
         head, tail = _around(schema, self._scope)
         body = head + orjson.dumps([[row[place] for place in places] for row in rows]) + tail
-        return Batch(schema, body, self._numbers[start:end], self._scope, fixed=self._fixed)
+        marks = self._marks.part(start, end)
+        return Batch(schema, body, self._numbers[start:end], marks, self._scope, fixed=self._fixed)
 
 
 def batches_of(
@@ -220,7 +199,8 @@ def _encoded(cells: pl.DataFrame, scope: Scope, max_bytes: int, fixed: tuple[str
     head, tail = _around(schema, scope)
     body = encoded(head, cells.select(schema), tail)
     if len(body) <= max_bytes or cells.height < 2:
-        yield Batch(schema, body, cells.select(RECORD, LINE), scope, fixed=fixed is not None)
+        marks = RowMarks.of(cells.select(schema))
+        yield Batch(schema, body, cells.select(RECORD, LINE), marks, scope, fixed=fixed is not None)
         return
     del body
     middle = cut(cells[RECORD].to_list(), 0, (cells.height + 1) // 2)
@@ -240,24 +220,3 @@ def cut(records: Sequence[int], start: int, end: int) -> int:
     while start < place < len(records) and records[place - 1] == records[place]:
         place -= 1
     return place if place > start else end
-
-
-def _readable(samples: Iterable[str]) -> Iterator[bytes]:
-    """Samples as canonical rows: they are JSON text, however it is spaced and escaped."""
-    for sample in islice(samples, MAX_SAMPLES):
-        try:
-            cells = orjson.loads(sample)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(cells, list):
-            yield _canonical(cells)
-
-
-def _canonical(row: list[Any]) -> bytes:
-    """One way to write a row: `12.0` and `12` are the same value."""
-    plain = [int(cell) if isinstance(cell, float) and cell.is_integer() else cell for cell in row]
-    try:
-        return orjson.dumps(plain)
-    except TypeError:
-        # A number beyond 64 bits: no row of ours has one.
-        return b""
