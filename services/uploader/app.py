@@ -23,6 +23,7 @@ from connector.runtime.process import supervise
 from connector.runtime.web import Health, application, serving
 from connector.telemetry import Telemetry
 from services.uploader.breakers import Breakers
+from services.uploader.calls import Calls
 from services.uploader.dead import DeadLetters
 from services.uploader.delaying import Delays
 from services.uploader.deliver import Deliverer
@@ -51,8 +52,6 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
     chance = random.random
     async with AsyncExitStack() as stack:
         workers = stack.enter_context(ThreadPoolExecutor(settings.upload.workers, thread_name_prefix="prepare"))
-        # A thread of its own: behind chunks that are being prepared a body that is ready would wait for a second.
-        clerk = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="send"))
         producer = await stack.enter_async_context(EventProducer(settings.kafka, NAME))
         stores = await stack.enter_async_context(open_stores(settings.stores))
         graph = await stack.enter_async_context(GraphClient(settings.graph, connections=settings.upload.concurrency))
@@ -68,11 +67,10 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
         prefix = settings.kafka.topic_prefix
         line = Line(Fuse(settings.fuse.bounds()), telemetry)
         settler = Settler(patient, DeadLetters(patient, prefix, line), line, prefix, telemetry)
-        uploads = Uploads(
+        calls = Calls(
             graph=graph,
             governor=governor,
             telemetry=telemetry,
-            worker=clerk,
             version=settings.graph.version,
             chance=chance,
         )
@@ -83,7 +81,7 @@ async def serve(settings: UploaderSettings, stop: asyncio.Event) -> None:
             leases=leases,
             doors=doors,
             reader=reader,
-            uploads=uploads,
+            uploads=Uploads(calls),
             governor=governor,
             settler=settler,
             delays=delays,

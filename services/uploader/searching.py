@@ -58,16 +58,11 @@ class Allowance:
 
     def __init__(self, share: float) -> None:
         self._share = share
-        self._calls = 0
         self._searching = 0
 
-    def called(self) -> None:
-        """A call that delivers was made."""
-        self._calls += 1
-
-    def allows(self) -> bool:
-        """Whether a search may begin."""
-        return self._searching <= self._share * self._calls
+    def allows(self, calls: int) -> bool:
+        """Whether a search may begin, now that so many *calls* were made in all."""
+        return self._searching <= self._share * calls
 
     def searched(self, calls: int) -> None:
         """A search took so many calls."""

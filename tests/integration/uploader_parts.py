@@ -37,6 +37,7 @@ from connector.telemetry import Telemetry
 from schemas.events import ByteRange, ChunkReady, ChunkSettled, Layout, Operation, ProfileChanged
 from schemas.registry import CHUNK_READY, PROFILE_CHANGED
 from services.uploader.breakers import Breakers
+from services.uploader.calls import Calls, Graph
 from services.uploader.dead import DeadLetters
 from services.uploader.delaying import Delays
 from services.uploader.deliver import Deliverer
@@ -50,7 +51,7 @@ from services.uploader.profiles import ProfileNews
 from services.uploader.reading import ChunkReader
 from services.uploader.settings import FuseSettings, ReadingSettings, RetrySettings, UploadSettings
 from services.uploader.settle import Settler
-from services.uploader.upload import Graph, Uploads
+from services.uploader.upload import Uploads
 from tests.integration.auth_parts import Emulator
 
 PROFILE = UUID("5b0f9c1e-7a44-4f0e-9f61-0d8b3f3f2c11")
@@ -355,12 +356,13 @@ async def put_together(
             doors=doors,
             reader=reader,
             uploads=Uploads(
-                graph=graph,
-                governor=governor,
-                telemetry=telemetry,
-                worker=workers,
-                version=settings.version,
-                chance=lambda: 0.0,
+                Calls(
+                    graph=graph,
+                    governor=governor,
+                    telemetry=telemetry,
+                    version=settings.version,
+                    chance=lambda: 0.0,
+                )
             ),
             governor=governor,
             settler=settler,

@@ -70,10 +70,7 @@ class TestAllowance:
     def test_the_first_is_free_the_next_have_to_be_earned(self) -> None:
         """A search of 10 calls needs 500 others at two per cent."""
         allowance = Allowance(0.02)
-        assert allowance.allows()
+        assert allowance.allows(0)
         allowance.searched(10)
-        for _ in range(499):
-            allowance.called()
-        assert not allowance.allows()
-        allowance.called()
-        assert allowance.allows()
+        assert not allowance.allows(499)
+        assert allowance.allows(500)
