@@ -1,7 +1,8 @@
 """`python -m bench.big_file [--gib N] [KIND...]`: a file larger than memory, through what ingest and the uploader do.
 
-Each half runs in a process of its own, over the same generated file: ingest cuts it into chunks, the uploader's reader
-prepares them on two workers, 16 at once by default, whose bodies stay until the next ones are there. Told are the peak
+Each half runs in a process of its own, with its memory set as the service sets it, over the same generated file: ingest
+cuts it into chunks, the uploader's reader prepares them on two workers, as many at once as the uploader has desks by
+default, whose bodies stay until the next ones are there. Told are the peak
 of the resident memory, above what the process holds idle with everything imported, how it grew over the second half of
 the file, and the passes over what is compressed.
 """
@@ -10,7 +11,6 @@ import argparse
 import asyncio
 import gzip
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -23,6 +23,8 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+
+from connector.runtime.memory import give_back
 
 MIB, GIB = 1 << 20, 1 << 30
 LIMIT_MIB = 300
@@ -40,7 +42,10 @@ MAPPING: dict[str, Any] = {
 }
 BLOCKS = 16
 BLOCK_RECORDS = 20_000
-CONCURRENCY = 16
+DESKS = 10
+"""Chunks in memory at once: the uploader's bodies that are being sent and those that are prepared, by default."""
+
+WORKERS = 2
 
 
 def main() -> None:
@@ -48,11 +53,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.big_file", description="A file larger than memory.")
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; all of them by default")
     parser.add_argument("--gib", type=float, default=0.2, help="decoded size of each file")
-    parser.add_argument("--at-once", type=int, default=CONCURRENCY, help="chunks that are in memory at the same time")
+    parser.add_argument("--at-once", type=int, default=DESKS, help="chunks that are in memory at the same time")
     parser.add_argument("--step", nargs=3, metavar=("STEP", "FILE", "PLAN"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
         step, file, plan = arguments.step
+        if step == "uploader":
+            give_back(polars_threads=WORKERS)
         print(json.dumps(asyncio.run(_STEPS[step](Path(file), Path(plan), arguments.at_once))))
         return
     print(f"{'file':<12} {'half':<9} {'idle':>6} {'peak':>6} {'above':>6} {'2nd half':>9}  MiB {'seconds':>9} told")
@@ -66,9 +73,7 @@ def main() -> None:
 
 def _in_own_process(step: str, path: Path, plan: Path, at_once: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.big_file", "--at-once", str(at_once), "--step", step, str(path), str(plan)]
-    # As the image runs them: see its environment.
-    environment = os.environ | {"POLARS_MAX_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-    found = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)  # noqa: S603 - ourselves
+    found = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - ourselves
     figures: dict[str, Any] = json.loads(found.stdout.splitlines()[-1])
     return figures
 
@@ -224,7 +229,7 @@ async def _uploader(path: Path, plan: Path, at_once: int) -> dict[str, object]:
 
     stores, sent, most_kept = Stores({"local": FolderObjects(path.parent)}), 0, 0
     memory, started = _Memory(), time.perf_counter()
-    with ThreadPoolExecutor(2) as workers:
+    with ThreadPoolExecutor(WORKERS) as workers:
         async with ChunkReader(stores, workers, Telemetry(), ReadingSettings()) as reader:
             chunks = _Chunks(plan)
 
