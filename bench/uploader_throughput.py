@@ -1,10 +1,10 @@
 """Records per second at a Meta whose every call takes a second: the uploader beside Meta's SDK in a loop.
 
 With C calls in flight of 10,000 records each, C x 10,000 records/s is all there is to have: the figures are held
-against that (`possible`) until the cores are busy. The whole stack runs as processes, on all cores, with an emulator
-that only counts. The times are the arrivals the emulator wrote down, from when every place can be open: an account
-begins with one call and doubles with every answer, which takes a second each time and is the governor's doing. The SDK
-does what its users write: read 10,000 lines, `add_users`, the next 10,000.
+against that (`possible`) until the cores are busy; how busy they were is told below each. The whole stack runs as
+processes, on all cores, with an emulator that only counts. The times are the arrivals the emulator wrote down, from
+when every place can be open: an account begins with one call and doubles with every answer, which takes a second each
+time and is the governor's doing. The SDK does what its users write: read 10,000 lines, `add_users`, the next 10,000.
 """
 
 import json
@@ -20,6 +20,7 @@ from facebook_business.adobjects.customaudience import CustomAudience
 from facebook_business.api import FacebookAdsApi
 from facebook_business.session import FacebookSession
 
+from bench.cores import Cores
 from bench.measuring import Figure
 from bench.people import write_people
 from bench.request_body import SDK, SDK_SCHEMA, sdk_values
@@ -47,25 +48,32 @@ def measure(
         people = folder / "people.ndjson"
         write_people(people, FILE_RECORDS, seed=26)
         return [
-            _figure(folder / f"stack-{places}", people, places, min(places * calls_per_place, MOST_CALLS), sdk_calls)
+            figure
             for places in concurrencies
+            for figure in _figures(
+                folder / f"stack-{places}", people, places, min(places * calls_per_place, MOST_CALLS), sdk_calls
+            )
         ]
 
 
-def _figure(home: Path, people: Path, places: int, calls: int, sdk_calls: int) -> Figure:
+def _figures(home: Path, people: Path, places: int, calls: int, sdk_calls: int) -> list[Figure]:
     bounds = {"FBC_UPLOAD__CONCURRENCY": str(places), "FBC_UPLOAD__LANE_CONCURRENCY": str(places)}
     with running(home, "--emulator-keep", "counts", **bounds) as stack:
         account = stack.asked("dev", "seed")["ad_account"]["id"]
         stack.emulator("PUT", "/limits", {"latency_ms": LATENCY_SECONDS * 1_000})
         files = max(1, calls * MAX_CHUNK_RECORDS // FILE_RECORDS)
-        ours = _our_rate(stack, people, files, places)
+        with Cores() as cores:
+            ours, window = _our_rate(stack, people, files, places)
         sdk = _sdk_rate(stack, people, account, sdk_calls)
     possible = places * MAX_CHUNK_RECORDS / LATENCY_SECONDS
-    return Figure(f"upload C={places}", "records/s", ours, {"possible": possible, SDK: sdk})
+    return [
+        Figure(f"upload C={places}", "records/s", ours, {"possible": possible, SDK: sdk}),
+        Figure(f"  cores busy C={places}", "%", 100 * cores.busy(*window), {}),
+    ]
 
 
-def _our_rate(stack: Stack, people: Path, files: int, places: int) -> float:
-    """Records per second of a delivery of so many files, once *places* calls can be in flight."""
+def _our_rate(stack: Stack, people: Path, files: int, places: int) -> tuple[float, tuple[float, float]]:
+    """Records per second of a delivery of so many files, once *places* calls can be in flight; from when to when."""
     wait = ("--wait", str(PATIENCE))
     ended = stack.asked("deliveries", "publish", *[str(people)] * files, *wait, timeout=PATIENCE + 60)
     calls = [call for call in stack.emulator("GET", "/calls") if call["rows"]]
@@ -73,7 +81,8 @@ def _our_rate(stack: Stack, people: Path, files: int, places: int) -> float:
     accepted = ended["totals"]["accepted"]
     if accepted != files * FILE_RECORDS:
         raise RuntimeError(f"{accepted} of {files * FILE_RECORDS} records arrived: a figure of that says nothing")
-    return float(rate(arrived, (math.log2(places) + 1) * LATENCY_SECONDS) * accepted / len(arrived))
+    opening = (math.log2(places) + 1) * LATENCY_SECONDS
+    return rate(arrived, opening) * accepted / len(arrived), (arrived[0] + opening, arrived[-1])
 
 
 def rate(arrived: Sequence[float], opening: float) -> float:
