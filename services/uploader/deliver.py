@@ -215,6 +215,8 @@ class Deliverer:
         """One attempt. A desk is taken only once the account may be called: who waits holds nobody up."""
         async with self._desk() as leave:
             await unless_stopping(self._stop)
+            if turned_away := self._turned_away(chunk, entry):
+                return turned_away
             credentials = await self._leases.take(chunk)
             if not isinstance(credentials, Credentials):
                 return credentials
@@ -223,11 +225,8 @@ class Deliverer:
                 return prepared
             async with self._calls:
                 await unless_stopping(self._stop)
-                paused = self._governor.paused(chunk.ad_account_id, self._clock())
-                if paused > 0:
-                    return Paused(paused)  # throttled meanwhile: give the desk back and wait outside
-                if not self._doors.stands(entry, chunk):
-                    return Paused(0.0)  # somebody else was refused meanwhile: back to the door, which knows for what
+                if turned_away := self._turned_away(chunk, entry):
+                    return turned_away
                 return await self._uploads.send(
                     chunk,
                     prepared,
@@ -238,6 +237,15 @@ class Deliverer:
                     again=lambda: self._reader.prepared(chunk),
                     sent=leave,
                 )
+
+    def _turned_away(self, chunk: ChunkReady, entry: Entry) -> Paused | None:
+        """What happened to the chunk's account or door while it waited for a desk or for its call."""
+        paused = self._governor.paused(chunk.ad_account_id, self._clock())
+        if paused > 0:
+            return Paused(paused)  # throttled meanwhile: give the desk back and wait outside
+        if not self._doors.stands(entry, chunk):
+            return Paused(0.0)  # somebody else was refused meanwhile: back to the door, which knows for what
+        return None
 
     @asynccontextmanager
     async def _desk(self) -> AsyncIterator[Callable[[], None]]:

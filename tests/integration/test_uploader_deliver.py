@@ -420,14 +420,14 @@ class TestPeople:
         assert (1, 1) == (bench.graph.calls, [line["event"] for line in logged].count("scope.opened"))
 
     async def test_those_who_wait_for_their_turn_when_it_dies_are_not_called_for(self, bench: Bench) -> None:
-        """All eight are past the door when the first one is refused: the seven burn no call."""
+        """All are past the door when the first one is refused: the others burn no call, and ask for no lease."""
         bench.fail(code=190, subcode=463, delay_ms=200)
-        chunks = [await bench.chunk(lines(1, start=number)) for number in range(8)]
+        chunks = [await bench.chunk(lines(1, start=number)) for number in range(24)]
 
         await asyncio.gather(*(bench.handle(chunk) for chunk in chunks))
 
         assert {"waiting"} == {outcome.outcome.kind for outcome in bench.outbox.outcomes}
-        assert (8, 1) == (len(bench.outbox.outcomes), bench.graph.calls)
+        assert (24, 1, 1) == (len(bench.outbox.outcomes), bench.graph.calls, len(bench.desk.asked))
 
     async def test_a_mended_token_goes_on_by_one_probe(self, bench: Bench) -> None:
         """Connected again, of eight chunks one finds out with a new lease while the others hold on; all arrive."""
