@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from connector.kafka.connection import connection_arguments
-from connector.kafka.record import Record
+from connector.kafka.record import Record, received
 from connector.runtime.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -58,15 +57,8 @@ class Broadcast:
             while not stop.is_set():
                 for batch in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                     for message in batch:
-                        self._handle(_record(message))
+                        self._handle(received(message)[0])
         finally:
             with suppress(TimeoutError, KafkaError):
                 async with asyncio.timeout(STOP_TIMEOUT):
                     await consumer.stop()
-
-
-def _record(message: Any) -> Record:
-    headers = tuple((name, value or b"") for name, value in message.headers)
-    return Record(
-        message.topic, message.partition, message.offset, message.timestamp, message.key, message.value, headers
-    )

@@ -6,7 +6,7 @@ Exceptions in facts are for their type and our own texts; an adapter must not pr
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from aiokafka.structs import TopicPartition
 
@@ -31,9 +31,11 @@ class Outcome(StrEnum):
     PUT_BACK = "put_back"
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """The handler (or whoever took the record after it) returned; *seconds* since it was begun."""
+class Completed(NamedTuple):
+    """The handler (or whoever took the record after it) returned; *seconds* since it was begun.
+
+    The only fact that is told of every record: a tuple, as `Record` is.
+    """
 
     record: Record
     seconds: float

@@ -34,7 +34,9 @@ class Lanes(Generic[Item]):
 
     def put(self, name: str, item: Item) -> None:
         """Queues *item* behind what waits in its lane."""
-        lane = self._lanes.setdefault(name, _Lane())
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = _Lane()
         free = self._concurrency - lane.running
         lane.waiting.append(item)
         self._waiting += 1

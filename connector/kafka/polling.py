@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from operator import itemgetter
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -26,11 +25,10 @@ from connector.kafka.consumer_facts import (
     Resumed,
     Standing,
 )
-from connector.kafka.headers import Headers
 from connector.kafka.holds import Holds, held_until, is_due
 from connector.kafka.offsets import PartitionTracker
 from connector.kafka.pressure import Load, Pressure
-from connector.kafka.record import Delay, Record
+from connector.kafka.record import Delay, Record, received
 from connector.kafka.workers import Flight, Workers
 
 
@@ -120,7 +118,7 @@ class Poller:
         behind it.
         """
         now, written = self._now(), message.timestamp / 1_000
-        due = _due(_record(message), delay)
+        due = _due(received(message)[0], delay)
         until = held_until(due, written=written, delay=delay.seconds, now=now)
         if until is None:
             return False
@@ -130,9 +128,9 @@ class Poller:
         return True
 
     def _flight(self, message: Any, partition: TopicPartition, epoch: int) -> Flight:
-        record = _record(message)
+        record, size = received(message)
         early = self._delay is not None and not is_due(_due(record, self._delay), now=self._now())
-        return Flight(record, partition, epoch, self._lane(record), record.size, early)
+        return Flight(record, partition, epoch, self._lane(record), size, early)
 
     def _lane(self, record: Record) -> str:
         """A record without a lane goes to its handler all the same: if it ended the loop, it would do so for ever."""
@@ -204,26 +202,3 @@ def _due(record: Record, delay: Delay) -> float | None:
         return delay.due_at(record)
     except Exception:  # noqa: BLE001 -- as for lanes: no record may end the loop
         return None
-
-
-def _record(message: Any) -> Record:
-    """The client's message without the client."""
-    return Record(
-        message.topic,
-        message.partition,
-        message.offset,
-        message.timestamp,
-        message.key,
-        message.value,
-        _whole(message.headers),
-    )
-
-
-def _whole(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
-    """Headers whose value is null, which is allowed and rare, with an empty one."""
-    if None in map(_VALUE, headers):
-        return tuple((name, value or b"") for name, value in headers)
-    return tuple(headers)  # type: ignore[arg-type]  # none of them is None
-
-
-_VALUE = itemgetter(1)

@@ -9,7 +9,6 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 from functools import partial
 
 from aiokafka.structs import TopicPartition
@@ -41,11 +40,13 @@ class Backoff:
         return min(self.cap, self.first * 2.0 ** min(attempt - 1, 30)) * (0.5 + chance / 2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Flight:
     """A record on its way through a handler, with what is needed to complete it.
 
-    One that is `early` is not to be handled yet and goes back to its delay topic.
+    One that is `early` is not to be handled yet and goes back to its delay topic. What follows is the workers': the
+    task it is in, since when (monotonic), whether its handler was cancelled for being stuck, and whether it is on its
+    way to another topic, where whoever takes it may not be cancelled for being slow.
     """
 
     record: Record
@@ -54,23 +55,10 @@ class Flight:
     lane: str
     size: int
     early: bool = False
-
-
-class _Stage(Enum):
-    HANDLED = auto()
-    EVICTED = auto()
-    LEAVING = auto()
-    """On its way to another topic: whoever takes it may not be cancelled for being slow."""
-
-
-@dataclass(slots=True)
-class _Flying:
-    """A flight, the task it is in, and since when (monotonic)."""
-
-    flight: Flight
-    task: "asyncio.Task[None]"
-    began: float
-    stage: _Stage = _Stage.HANDLED
+    task: "asyncio.Task[None] | None" = None
+    began: float = 0.0
+    evicted: bool = False
+    leaving: bool = False
 
 
 class Workers:
@@ -116,7 +104,7 @@ class Workers:
         self._lanes: Lanes[Flight] = Lanes(lane_concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
-        self._flying: dict[tuple[int, int], _Flying] = {}  # by epoch and offset; an epoch is of one partition
+        self._flying: set[Flight] = set()
         self._standing_still = False
         self._size = 0
 
@@ -151,17 +139,24 @@ class Workers:
 
     def seconds_in_handler(self, epoch: int, offset: int) -> float | None:
         """How long a record has been in its handler; None when it is in none (any more)."""
-        flying = self._flying.get((epoch, offset))
-        return None if flying is None or flying.stage is not _Stage.HANDLED else time.monotonic() - flying.began
+        flight = self._in_handler(epoch, offset)
+        return None if flight is None else time.monotonic() - flight.began
 
     def evict(self, epoch: int, offset: int) -> None:
         """Cancels the handler of a record; then the record is handed to `on_stuck` until that takes it."""
-        flying = self._flying.get((epoch, offset))
-        if flying is None or flying.stage is not _Stage.HANDLED or self._on_stuck is None:
+        flight = self._in_handler(epoch, offset)
+        if flight is None or flight.task is None or self._on_stuck is None:
             return
-        flying.stage = _Stage.EVICTED
-        self._observer(Stuck(flying.flight.record, time.monotonic() - flying.began))
-        flying.task.cancel()
+        flight.evicted = True
+        self._observer(Stuck(flight.record, time.monotonic() - flight.began))
+        flight.task.cancel()
+
+    def _in_handler(self, epoch: int, offset: int) -> Flight | None:
+        """The flight of that record (an epoch is of one partition). Asked for heads only, so no index is kept."""
+        for flight in self._flying:
+            if flight.epoch == epoch and flight.record.offset == offset:
+                return None if flight.evicted or flight.leaving else flight
+        return None
 
     def dispatch(self) -> None:
         """Starts workers for what may run, within the bound."""
@@ -211,60 +206,51 @@ class Workers:
             flight = None if self._standing_still else self._lanes.take()
             if flight is None:
                 return
+            flight.task, flight.began = task, time.monotonic()
+            self._flying.add(flight)
             try:
-                await self._fly(flight, task)
+                outcome = await (self._returned(flight) if flight.early else self._handled(flight, task))
             finally:
+                self._flying.remove(flight)
                 self._size -= flight.size
                 self._lanes.done(flight.lane)
+            self._landed(flight)
+            self._observer(Completed(flight.record, time.monotonic() - flight.began, outcome))
             if turn % TURNS_BETWEEN_YIELDS == 0:
                 await asyncio.sleep(0)
 
-    async def _fly(self, flight: Flight, task: "asyncio.Task[None]") -> None:
-        place = (flight.epoch, flight.record.offset)
-        flying = self._flying[place] = _Flying(flight, task, time.monotonic())
-        try:
-            outcome = await (self._returned(flying) if flight.early else self._handled(flying))
-        finally:
-            del self._flying[place]
-        self._landed(flight)
-        self._observer(Completed(flight.record, time.monotonic() - flying.began, outcome))
+    async def _handled(self, flight: Flight, task: "asyncio.Task[None]") -> Outcome:
+        """Runs the handler and, if that fails, sees to it that somebody takes the record.
 
-    async def _handled(self, flying: _Flying) -> Outcome:
-        record = flying.flight.record
-        error = await self._attempted(flying)
-        evicted, flying.stage = flying.stage is _Stage.EVICTED, _Stage.LEAVING
-        if error is None:
-            return Outcome.HANDLED
-        if evicted and self._on_stuck is not None:
+        Raises:
+            CancelledError: Not the record is to go, but the worker.
+        """
+        try:
+            await self._handler(flight.record)
+        except asyncio.CancelledError:
+            _forgive(flight, task)
+            if task.cancelling():
+                raise
+            return await self._cast_out(flight, HandlerCancelled("it was cancelled from within, or for being stuck"))
+        except Exception as error:  # noqa: BLE001 -- whatever a handler raises is a defect of that record only
+            _forgive(flight, task)
+            return await self._cast_out(flight, error)
+        _forgive(flight, task)  # it came to its end all the same
+        return Outcome.HANDLED
+
+    async def _cast_out(self, flight: Flight, error: Exception) -> Outcome:
+        record, flight.leaving = flight.record, True
+        if flight.evicted and self._on_stuck is not None:
             await self._until_taken(record, self._on_stuck)
             return Outcome.EVICTED
         self._observer(Defective(record, error))
         await self._until_taken(record, partial(self._bury, error))
         return Outcome.BURIED
 
-    async def _attempted(self, flying: _Flying) -> Exception | None:
-        """Runs the handler: what it raised, if anything.
-
-        Raises:
-            CancelledError: Not the record is to go, but the worker.
-        """
-        try:
-            await self._handler(flying.flight.record)
-        except asyncio.CancelledError:
-            _forgive(flying)
-            if flying.task.cancelling():
-                raise
-            return HandlerCancelled("the handler was cancelled from within, or for being stuck")
-        except Exception as error:  # noqa: BLE001 -- whatever a handler raises is a defect of that record only
-            _forgive(flying)
-            return error
-        _forgive(flying)  # it came to its end all the same
-        return None
-
-    async def _returned(self, flying: _Flying) -> Outcome:
-        flying.stage = _Stage.LEAVING
+    async def _returned(self, flight: Flight) -> Outcome:
+        flight.leaving = True
         if self._put_back is not None:
-            await self._until_taken(flying.flight.record, self._put_back)
+            await self._until_taken(flight.record, self._put_back)
         return Outcome.PUT_BACK
 
     async def _bury(self, error: Exception, record: Record) -> None:
@@ -294,10 +280,10 @@ class Workers:
             self._failed(error)
 
 
-def _forgive(flying: _Flying) -> None:
+def _forgive(flight: Flight, task: "asyncio.Task[None]") -> None:
     """An eviction cancels the handler, not the worker: the task is not to count as cancelled after it."""
-    if flying.stage is _Stage.EVICTED:
-        flying.task.uncancel()
+    if flight.evicted:
+        task.uncancel()
 
 
 def _this_task() -> "asyncio.Task[None]":

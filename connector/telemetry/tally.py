@@ -1,6 +1,7 @@
-"""A histogram that is moved for every record: a tenth of the cost of the library's, which locks for every number.
+"""A histogram and a counter that are moved for every record: a tenth of the cost of the library's, which lock.
 
-One thread moves it (the event loop's), whoever scrapes reads it: a scrape in between sees one observation half, once.
+One thread moves them (the event loop's), whoever scrapes reads them: a scrape in between sees one observation half,
+once.
 """
 
 from bisect import bisect_left
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 
@@ -51,4 +52,37 @@ class Tally(Collector):
         for value, counts in self._children.items():
             buckets, total = counts.samples()
             family.add_metric([value], buckets, total)
+        yield family
+
+
+class Total:
+    """A number that only grows."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self) -> None:
+        """Counts one more."""
+        self.value += 1
+
+
+class Totals(Collector):
+    """A counter with labels; its children are `Total`s."""
+
+    def __init__(self, name: str, about: str, labels: Sequence[str], *, registry: CollectorRegistry) -> None:
+        self._name, self._about, self._labels = name, about, tuple(labels)
+        self._children: dict[tuple[str, ...], Total] = {}
+        registry.register(self)
+
+    def labels(self, *values: str) -> Total:
+        """The child of those labels, made when it is asked for first."""
+        return self._children.setdefault(values, Total())
+
+    def collect(self) -> Iterable[Metric]:  # type: ignore[explicit-override]  # typing.override needs Python 3.12
+        """For a scrape."""
+        family = CounterMetricFamily(self._name, self._about, labels=self._labels)
+        for values, total in self._children.items():
+            family.add_metric(values, total.value)
         yield family

@@ -115,7 +115,7 @@ class TestEnds:
     async def test_poison_is_buried_with_its_bytes(self, bench: Bench, value: bytes) -> None:
         """What is no chunk event goes to the dead letters as it came; there is no chunk to settle."""
         record = record_of(await bench.chunk(lines(1)), value or None)
-        poison = type(record)(**{name: getattr(record, name) for name in record.__slots__} | {"value": value})
+        poison = record._replace(value=value)
 
         await bench.deliverer.handle(poison)
 

@@ -19,7 +19,7 @@ PARTITION = TopicPartition("t", 0)
 def flight(offset: int, lane: str = "lane", value: bytes = b"value", *, early: bool = False, epoch: int = 1) -> Flight:
     """A record on its way."""
     record = Record("t", 0, offset, 0, lane.encode(), value, ())
-    return Flight(record, PARTITION, epoch, lane, record.size, early)
+    return Flight(record, PARTITION, epoch, lane, len(value), early)
 
 
 async def refuse(_record: Record, error: Exception) -> None:
