@@ -22,7 +22,7 @@ class Tuning:
 
     Attributes:
         poll: How long one poll waits for records.
-        poll_records: Records per poll at most.
+        poll_records: Records per poll at most: few, so that they are in the processor's cache when they are handled.
         max_poll_interval: Without a poll for so long the member leaves its group.
         join: How long joining may take, including other members' drains.
         commit_every: Between commits while something was finished.
@@ -37,7 +37,7 @@ class Tuning:
     """
 
     poll: float = 0.2
-    poll_records: int = 500
+    poll_records: int = 100
     max_poll_interval: float = 300.0
     join: float = 180.0
     commit_every: float = 1.0

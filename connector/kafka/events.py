@@ -3,7 +3,7 @@
 Pure: the time is an argument.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -64,7 +64,7 @@ def encode(
 
 
 def decode(
-    kind: EventType, model: type[AnyEvent], value: bytes | None, headers: Iterable[tuple[str, bytes]]
+    kind: EventType, model: type[AnyEvent], value: bytes | None, headers: Sequence[tuple[str, bytes]]
 ) -> AnyEvent:
     """The event in a record's *value*.
 

@@ -5,7 +5,7 @@ Pure. All values are UTF-8 text. Headers that come from Kafka are untrusted: the
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
@@ -42,33 +42,36 @@ class Envelope:
         pairs = [
             ("ce_specversion", "1.0"),
             ("ce_id", self.id),
-            ("ce_type", self.type),
             ("ce_source", self.source),
             ("ce_subject", self.subject),
             ("ce_time", self.time),
             ("ce_dataschema", self.dataschema),
             ("content-type", "application/json"),
+            ("ce_type", self.type),  # asked for of every record: readers look from the end
         ]
         if self.traceparent is not None:
             pairs.append(("traceparent", self.traceparent))
         return tuple((name, value.encode()) for name, value in pairs)
 
 
-def text(headers: Iterable[tuple[str, bytes]], name: str) -> str | None:
+def text(headers: Sequence[tuple[str, bytes]], name: str) -> str | None:
     """The last header called *name* as text, or None when absent, too long or not UTF-8."""
-    found = None
-    for key, value in headers:
+    for key, value in reversed(headers):
         if key == name:
-            found = value
-    if found is None or len(found) > MAX_HEADER:
+            return _text(value)
+    return None
+
+
+def _text(value: bytes) -> str | None:
+    if len(value) > MAX_HEADER:
         return None
     try:
-        return found.decode()
+        return value.decode()
     except UnicodeDecodeError:
         return None
 
 
-def traceparent(headers: Iterable[tuple[str, bytes]]) -> str | None:
+def traceparent(headers: Sequence[tuple[str, bytes]]) -> str | None:
     """The W3C trace context, when there is a well-formed one."""
     value = text(headers, "traceparent")
     return value if value is not None and TRACEPARENT.match(value) else None

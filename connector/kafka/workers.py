@@ -106,6 +106,7 @@ class Workers:
         self._numbers = itertools.count(1)
         self._flying: set[Flight] = set()
         self._standing_still = False
+        self._looks_again = False
         self._size = 0
 
     @property
@@ -159,13 +160,24 @@ class Workers:
         return None
 
     def dispatch(self) -> None:
-        """Starts workers for what may run, within the bound."""
-        if self._standing_still:
-            return
-        for _ in range(min(self._lanes.runnable, self._concurrency - len(self._tasks))):
+        """Starts workers for what may run, within the bound: as many as there are, and a turn of the loop later more.
+
+        Handlers that wait have all places after a few turns. Of those that do not, a few workers get through with
+        everything meanwhile, and the others, each of which costs as much as a record, are never started.
+        """
+        wanted = 0 if self._standing_still else min(self._lanes.runnable, self._concurrency - len(self._tasks))
+        begun = min(wanted, max(len(self._tasks), 1))
+        for _ in range(begun):
             task = asyncio.create_task(self._work(), name=f"kafka-worker-{next(self._numbers)}")
             self._tasks.add(task)
             task.add_done_callback(self._ended)
+        if begun < wanted and not self._looks_again:
+            self._looks_again = True
+            asyncio.get_running_loop().call_soon(self._look_again)
+
+    def _look_again(self) -> None:
+        self._looks_again = False
+        self.dispatch()
 
     def drop_waiting(self) -> None:
         """Forgets what was not begun: it will be read again, here or elsewhere."""

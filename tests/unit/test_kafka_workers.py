@@ -166,6 +166,43 @@ class TestBounds:
         steps = [after - before for before, after in itertools.pairwise(seen)]
         assert max(steps) <= TURNS_BETWEEN_YIELDS
 
+    async def test_handlers_that_wait_get_all_places_within_a_few_turns_of_the_loop(self) -> None:
+        """Workers double, so that a hundred records are begun before anything else could matter."""
+        gate = Gate()
+        crew = Crew(gate, concurrency=64)
+        crew.start(*(flight(n, f"lane {n}") for n in range(100)))
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert (64, 36) == (crew.workers.in_flight, crew.workers.waiting)
+        gate.let(*range(100))
+        await settled(lambda: len(crew.landed) == 100)
+
+    async def test_handlers_that_do_not_wait_are_served_by_few_workers(self) -> None:
+        """A worker costs as much as a record: one that would find nothing left to do is not started."""
+        served: set[asyncio.Task[None] | None] = set()
+
+        async def quick(_record: Record) -> None:
+            served.add(asyncio.current_task())
+
+        crew = Crew(quick, concurrency=64)
+        crew.start(*(flight(n, f"lane {n}") for n in range(3 * TURNS_BETWEEN_YIELDS)))
+        await settled(lambda: len(crew.landed) == 3 * TURNS_BETWEEN_YIELDS)
+        assert 3 >= len(served)
+
+    async def test_a_line_that_stands_still_meanwhile_begins_no_more(self) -> None:
+        """Also the workers that were to be started a turn later stay away until it goes on."""
+        gate = Gate()
+        crew = Crew(gate, concurrency=8)
+        crew.start(*(flight(n, f"lane {n}") for n in range(8)))
+        crew.workers.stand_still()
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert [] == gate.begun
+        crew.workers.go_on()
+        await gate.begins(8)
+        gate.let(*range(8))
+        await settled(lambda: len(crew.landed) == 8)
+
     async def test_work_that_comes_as_the_last_worker_ends_is_begun(self) -> None:
         """At that moment the worker is over but its task is not yet done: it must not count as one that will serve."""
 
