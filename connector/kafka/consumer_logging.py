@@ -41,8 +41,8 @@ log = structlog.get_logger()
 def log_fact(fact: ConsumerFact) -> None:  # noqa: C901, PLR0912 -- one case per fact; the last proves it complete
     """One line per fact that an operator may ask for; records and commits that went well are not told."""
     match fact:
-        case Completed(record, _, Outcome.PUT_BACK):
-            log.warning("kafka.put_back", **_named(record))
+        case Completed(outcome=Outcome.PUT_BACK):
+            log.warning("kafka.put_back", **_named(fact.record))
         case Polled() | Completed() | Committed() | Standing():
             pass
         case NotDue(partition, offset, seconds):
