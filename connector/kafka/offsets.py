@@ -65,7 +65,7 @@ class PartitionTracker:
         if offset < self._position:
             return False
         self._position = offset + 1
-        if self._was_restored(offset):
+        if self._restored and self._was_restored(offset):
             return False
         self._in_flight[offset] = written_ms
         return True
