@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 
 from bench.measuring import Figure, told
 from connector.kafka.consumer import ConcurrentConsumer, Record
+from connector.kafka.consumer_config import Tuning
 from connector.kafka.consumer_facts import Completed, ConsumerFact, Polled
 from connector.kafka.consumer_metrics import ConsumerMetrics
 from connector.kafka.events import Encoded, decode, encode
@@ -89,6 +90,7 @@ async def our_seconds(settings: KafkaSettings, topic: str, events: int) -> float
         concurrency=CONCURRENCY,
         on_defect=_no_defect,
         observer=ConsumerMetrics(CollectorRegistry()).observer(group, watch),
+        tuning=Tuning(commit_after=1),  # as the uploader: what is done is committed at once
     )
     await consumer.run(stop)
     return ended - began
