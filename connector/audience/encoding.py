@@ -57,6 +57,7 @@ def _room(size: int) -> io.BytesIO:
     body.seek(0)
     return body
 
+
 def _needs_escape(cells: pl.DataFrame) -> bool:
     return Key.EXTERN_ID in cells.columns and bool(cells[Key.EXTERN_ID].str.contains(_NEEDS_ESCAPE).any())
 
