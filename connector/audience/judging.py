@@ -36,7 +36,7 @@ Residence = pl.Series | str | None
 
 def distinct(texts: pl.Series) -> pl.Series | None:
     """The distinct texts, where working once for each of them is cheaper than once for every row: by a sample."""
-    sample = texts.head(_SAMPLE)
+    sample = texts.head(_SAMPLE).drop_nulls()
     return texts.unique().drop_nulls() if sample.n_unique() * 2 < len(sample) else None
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from connector.audience import vocabulary
 from connector.audience.clear_phones import WRITTEN
-from connector.audience.judging import _decide, judge
+from connector.audience.judging import _decide, distinct, judge
 from connector.audience.keys import Key, Mode
 from connector.audience.layouts import Source
 from connector.audience.vocabulary import Judged, Vocabulary, repeats_itself
@@ -105,3 +105,10 @@ def test_long_texts_are_not_remembered() -> None:
     known = Vocabulary()
     known.learn(long, Judged({Key.LN: long}, None, None))
     assert known.look_up(long, lambda column: Judged({Key.LN: column}, None, None)) is None
+
+
+def test_empty_cells_are_no_repetition() -> None:
+    """A column that is mostly empty is not one of few texts: it may be the second place of e-mail addresses."""
+    sparse = [None, None, None]
+    assert distinct(series([text for n in range(300) for text in (*sparse, f"person{n}@example.com")])) is None
+    assert distinct(series([text for _ in range(300) for text in (*sparse, "US")])) is not None
