@@ -1,7 +1,9 @@
 """Two worker threads on two cores beside one on one core: how much of the pipeline runs outside Python's global lock.
 
-Each in a process of its own: the engine takes the number of its threads from the environment, once, and two workers
-that shared one thread of the engine would wait for each other.
+And beside two processes, one on each core, which share no lock: what the machine itself has to give. All with the
+settings of the uploader, which decide what fresh memory costs. Each runs in processes of its own: the engine takes the
+number of its threads from the environment, once, and two workers that shared one thread of the engine would wait for
+each other.
 """
 
 import os
@@ -10,45 +12,66 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import IO, TYPE_CHECKING, cast
+
+from connector.runtime.memory import give_back
 
 if TYPE_CHECKING:
     from bench.measuring import Figure
 
-ONE = "one thread"
+ONE, TWO_PROCESSES = "one thread", "two processes"
 
 
-def measure(*, records: int = 200_000, rounds: int = 3, seed: int = 26) -> "list[Figure]":
-    """Records per second of two threads and of one."""
-    from bench.measuring import Figure  # noqa: PLC0415 -- the child chooses its cores before anything is imported
+def measure(*, records: int = 200_000, rounds: int = 5, seed: int = 26) -> "list[Figure]":
+    """Records per second of two threads, of one, and of two processes."""
+    from bench.measuring import Figure, told  # noqa: PLC0415 -- the child chooses its cores before anything is imported
 
-    times: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(rounds):
-        for threads, taken in times.items():
-            taken.append(_timed_apart(threads, records, seed))
-    one, two = (records / median(taken) for taken in times.values())
-    return [Figure("two_workers", "records/s", two, {ONE: one})]
+    def taken(threads: int, processes: int) -> float:
+        children = [_child(threads, number, records, seed) for number in range(processes)]
+        for child in children:
+            _line_of(child)  # it is ready
+        for child in children:
+            _start(child)
+        return max(float(_line_of(child)) for child in children)
+
+    contenders = {"ours": lambda: taken(2, 1), ONE: lambda: taken(1, 1), TWO_PROCESSES: lambda: taken(1, 2)}
+    took = told(contenders, rounds=rounds)
+    peers = {ONE: records / took[ONE], TWO_PROCESSES: 2 * records / took[TWO_PROCESSES]}
+    return [Figure("two_workers", "records/s", records / took["ours"], peers)]
 
 
-def _timed_apart(threads: int, records: int, seed: int) -> float:
-    command = [sys.executable, "-m", "bench.two_workers", str(threads), str(records), str(seed)]
-    environment = os.environ | {"POLARS_MAX_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603 -- our own
-    return float(done.stdout)
+def _child(threads: int, core: int, records: int, seed: int) -> "subprocess.Popen[str]":
+    """A process that gets ready to prepare the records of one seed, and waits to be started."""
+    command = [sys.executable, "-m", "bench.two_workers", *map(str, (threads, core, records, seed))]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 -- our own
 
 
-def _seconds(threads: int, records: int, seed: int) -> float:
-    from bench.customers_body import NDJSON, blocks_of  # noqa: PLC0415
-    from bench.measuring import seconds  # noqa: PLC0415
+def _start(child: "subprocess.Popen[str]") -> None:
+    pipe = cast("IO[str]", child.stdin)
+    pipe.write("go\n")
+    pipe.flush()
+
+
+def _line_of(child: "subprocess.Popen[str]") -> str:
+    return cast("IO[str]", child.stdout).readline()
+
+
+def _main(threads: int, core: int, records: int, seed: int) -> None:
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {(core + number) % (os.cpu_count() or 1) for number in range(threads)})
+    give_back(polars_threads=threads)
+    from bench.customers_body import NDJSON, blocks_of  # noqa: PLC0415 -- after the settings
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(threads) as workers:
         blocks = [[block] for block in blocks_of(NDJSON, Path(folder), records, seed=seed)]
-        return seconds({"all": lambda: list(workers.map(NDJSON.exhaust, blocks))}, rounds=1)["all"]
+        list(workers.map(NDJSON.exhaust, blocks))
+        print("ready", flush=True)
+        sys.stdin.readline()
+        start = perf_counter()
+        list(workers.map(NDJSON.exhaust, blocks))
+        print(perf_counter() - start)
 
 
 if __name__ == "__main__":
-    wanted, *rest = map(int, sys.argv[1:])
-    if sys.platform == "linux":
-        os.sched_setaffinity(0, range(min(wanted, os.cpu_count() or 1)))
-    print(_seconds(wanted, *rest))
+    _main(*map(int, sys.argv[1:]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from connector.audience.identifiers import ROW, first_of, further
-from connector.audience.judging import Judged, Residence, distinct, judge
+from connector.audience.judging import Residence, distinct, judge
 from connector.audience.keys import IDENTIFIERS, PLACES_AND_AGE, Key, Mode
 from connector.audience.layouts import NO_TYPE, TAKES_FRACTIONS, TAKES_NUMBERS, Reading, Source, TypedAs, column_of
 from connector.audience.reasons import CellReason, RowReason
@@ -14,6 +14,7 @@ from connector.audience.records import LINE, RECORD, Records, RowReject
 from connector.audience.residence import country_of_digest
 from connector.audience.rules.processing import META_LOCATES
 from connector.audience.rules.text import WHITESPACE
+from connector.audience.vocabulary import Judged
 
 NOT_TEXT = r"^(?:-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$|true$|false$|[\[{])"
 """What a value that was no text looks like once the parser has written it out. Text may look like it too."""

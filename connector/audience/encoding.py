@@ -18,6 +18,9 @@ JSON_VALUES = frozenset(
 )
 """Keys whose normalised text is the JSON they leave as: a number, a list. The others leave as text."""
 
+_BETWEEN = "],["
+"""Between two rows."""
+
 _NEEDS_ESCAPE = r'["\\\x00-\x1f]'
 
 
@@ -30,13 +33,29 @@ def encoded(head: bytes, cells: pl.DataFrame, tail: bytes) -> bytes:
     if any(key in cells.columns for key in JSON_VALUES) or _needs_escape(cells):
         rows = list(zip(*(_values(column) for column in cells), strict=True))
         return b"".join((head, orjson.dumps(rows), tail))
-    body = io.BytesIO()
-    body.write(head + b"[[")
-    cells.write_csv(body, include_header=False, quote_style="always", line_terminator="],[", null_value="")
-    body.seek(-len(",["), io.SEEK_END)
-    body.write(b"]" + tail)
+    opening, closing = head + b"[[", b"]" + tail
+    body = _room(len(opening) + _size(cells) + len(closing))
+    body.write(opening)
+    cells.write_csv(body, include_header=False, quote_style="always", line_terminator=_BETWEEN, null_value="")
+    body.seek(-len(_BETWEEN) + 1, io.SEEK_CUR)
+    body.write(closing)
     body.truncate()
     return body.getvalue()
+
+
+def _size(cells: pl.DataFrame) -> int:
+    """The bytes of the rows as they are written: each cell has quotes and a separator, each row an end."""
+    texts = cells.select(pl.sum_horizontal(pl.all().str.len_bytes().sum())).item() if cells.width else 0
+    return int(texts) + cells.height * (3 * cells.width - 1 + len(_BETWEEN))
+
+
+def _room(size: int) -> io.BytesIO:
+    """A buffer that does not have to grow: growing moves it, and touching fresh memory costs more than encoding."""
+    body = io.BytesIO()
+    body.seek(size - 1)
+    body.write(b"\0")
+    body.seek(0)
+    return body
 
 
 def _needs_escape(cells: pl.DataFrame) -> bool:

@@ -4,7 +4,6 @@ The clear cases are decided in columns (`clear.py`), the others by the rule itse
 column repeats itself, everything is done once per distinct value and looked up.
 """
 
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 import polars as pl
@@ -16,13 +15,14 @@ from connector.audience.keys import DOB, UNHASHED, Key, Mode
 from connector.audience.layouts import Source
 from connector.audience.reasons import CellReason
 from connector.audience.reference import as_sent, judged
+from connector.audience.vocabulary import Judged, Vocabulary, looked_up, repeats_itself
 
 BY_COUNTRY = frozenset({Key.PHONE, Key.ST, Key.ZIP})
 """Keys whose rule depends on where the person lives."""
 
 _FEW, _SHORT = 300, 200
-"""So many distinct texts of so many bytes are faster judged one by one, and remembered for the next block, than in
-columns. Longer ones are no vocabulary: a file of them must not fill the memory."""
+"""So many distinct texts of so many bytes are faster judged one by one than in columns. Longer ones are not
+remembered: a file of them must not fill the memory."""
 
 REASON = "reason"
 _PLACE = "place"
@@ -34,55 +34,17 @@ Residence = pl.Series | str | None
 """Where the people of the rows live, each or all of them."""
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What a place gives in each row: the keys its source fills, as sent, and why there is none.
-
-    All are null where there is nothing to tell; `reason` is None when nothing was refused. `plain` is the country
-    before hashing, which other keys need, and None for every other key.
-    """
-
-    values: dict[Key, pl.Series] = field(repr=False)
-    plain: pl.Series | None = field(repr=False)
-    reason: pl.Series | None = field(repr=False)
-
-    @property
-    def filled(self) -> int:
-        """In how many rows there is a value."""
-        first = next(iter(self.values.values()))
-        return len(first) - first.null_count()
-
-
 def distinct(texts: pl.Series) -> pl.Series | None:
     """The distinct texts, where working once for each of them is cheaper than once for every row: by a sample."""
-    sample = texts.head(_SAMPLE)
+    sample = texts.head(_SAMPLE).drop_nulls()
     return texts.unique().drop_nulls() if sample.n_unique() * 2 < len(sample) else None
 
 
-class _Vocabulary:
-    """The few texts that a place is known to hold, and what they give. Any thread may replace it by a newer one."""
-
-    def __init__(self) -> None:
-        self._known: tuple[pl.Enum, Judged] | None = None
-
-    def look_up(self, written: pl.Series) -> Judged | None:
-        """What the texts give; None when one of them is new."""
-        if self._known is None:
-            return None
-        texts, once = self._known
-        places = written.cast(texts, strict=False).to_physical()
-        return _looked_up(once, places) if places.null_count() == written.null_count() else None
-
-    def learn(self, texts: pl.Series, once: Judged) -> None:
-        """Remembers, in place of what was known."""
-        self._known = pl.Enum(texts), once
-
-
 @lru_cache(maxsize=256)
-def _vocabulary(source: Source, lives: str | None, this_year: int) -> _Vocabulary:
-    """The one of a place: most blocks of a file hold the same few texts there."""
+def _vocabulary(source: Source, lives: str | None, this_year: int) -> Vocabulary:
+    """The one of a place: most blocks of a file hold the same texts there."""
     del source, lives, this_year
-    return _Vocabulary()
+    return Vocabulary()
 
 
 def judge(written: pl.Series, source: Source, *, residence: Residence, this_year: int) -> Judged:
@@ -91,18 +53,22 @@ def judge(written: pl.Series, source: Source, *, residence: Residence, this_year
     if isinstance(lives, pl.Series):
         return _judge_by_country(written, lives, source, this_year)
     vocabulary = _vocabulary(source, lives, this_year)
-    known = vocabulary.look_up(written)
+
+    def decide(texts: pl.Series) -> Judged:
+        return _decide(texts.alias(WRITTEN).to_frame(), source, lives, this_year)
+
+    known = vocabulary.look_up(written, decide)
     if known is not None:
         return known
     of = distinct(written)
     if of is None:
-        return _decide(written.alias(WRITTEN).to_frame(), source, lives, this_year)
-    if len(of) <= _FEW and not (of.str.len_bytes() > _SHORT).any():
-        once = _judge_few(of, source, lives, this_year)
-        vocabulary.learn(of, once)
-    else:
-        once = _decide(of.alias(WRITTEN).to_frame(), source, lives, this_year)
-    return _looked_up(once, written.cast(pl.Enum(of)).to_physical())
+        if not repeats_itself(written.head(_SAMPLE)):
+            return decide(written)
+        of = written.unique().drop_nulls()
+    is_few = len(of) <= _FEW and not (of.str.len_bytes() > _SHORT).any()
+    once = _judge_few(of, source, lives, this_year) if is_few else decide(of)
+    vocabulary.learn(of, once)
+    return looked_up(once, written.cast(pl.Enum(of)).to_physical())
 
 
 def _judge_few(of: pl.Series, source: Source, lives: str | None, this_year: int) -> Judged:
@@ -136,16 +102,7 @@ def _judge_by_country(written: pl.Series, lives: pl.Series, source: Source, this
         return _decide(inputs, source, None, this_year)
     numbered = table.with_row_index(_PLACE)
     places = inputs.join(numbered, on=[WRITTEN, LIVES], how="left", maintain_order="left", nulls_equal=True)[_PLACE]
-    return _looked_up(_decide(table, source, None, this_year), places)
-
-
-def _looked_up(once: Judged, places: pl.Series) -> Judged:
-    """What was found once, for every row by its place."""
-    return Judged(
-        values={key: found.gather(places) for key, found in once.values.items()},
-        plain=None if once.plain is None else once.plain.gather(places),
-        reason=None if once.reason is None else once.reason.gather(places),
-    )
+    return looked_up(_decide(table, source, None, this_year), places)
 
 
 def hashed(texts: pl.Series) -> pl.Series:

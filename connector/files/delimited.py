@@ -25,16 +25,13 @@ from connector.files.cutting import (
 )
 from connector.files.lexing import Lexer, Skipped, Span
 from connector.files.limits import LimitViolated
+from connector.files.sound_table import read_sound
 from schemas.events import MAX_CHUNK_RECORDS, Table
 
 _FREE_REREADING = 32 << 20
 _REREADING = 4
 # Bytes read in vain behind open quotes: so many, and so many per byte of the file, are forgiven. A file of nothing else
 # would cost the square of its size; one that is only damaged comes nowhere near.
-
-
-_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
-"""How gzip, zstd and zlib begin. The columnar parser unpacks what begins so, without any limit: a bomb in a chunk."""
 
 
 class DelimitedCutter:
@@ -158,7 +155,7 @@ def read_table(
 
     Counts what `DelimitedCutter` counted. A record of several lines has the number of its first one.
     """
-    sound = _sound(block, table, reading, max_line)
+    sound = read_sound(block, table, _names(table, reading), max_line)
     if sound is None:
         return _read_record_by_record(block, table, reading, (first_record, first_line), max_line)
     numbers = (
@@ -166,66 +163,6 @@ def read_table(
         pl.int_range(first_line, first_line + sound.height, dtype=pl.Int64, eager=True).alias(LINE),
     )
     return table_records(sound.with_columns(numbers), reading, count=sound.height)
-
-
-def _sound(block: bytes, table: Table, reading: Reading, max_line: int) -> pl.DataFrame | None:
-    """The whole block by the columnar parser; None where it has anything that needs a second look."""
-    # The parser would take a byte order mark away. Here it is a character: the file's own was in front of the header.
-    if not block or b"\0" in block or block.startswith((BOM, *_PACKED)):
-        return None
-    if b"\r" in block:
-        block = block.replace(b"\r\n", b"\n")
-        if b"\r" in block:
-            return None
-    skeleton = block if b'"' not in block else _skeleton(block, table.delimiter)
-    if skeleton is None or max(map(len, block.split(b"\n"))) >= max_line:
-        return None
-    lines = skeleton.split(b"\n")
-    if not lines[-1]:
-        del lines[-1]
-    delimiter, more = table.delimiter.encode(), table.width - 1
-    if any(line.count(delimiter) != more or not line or line.isspace() for line in lines):
-        return None
-    frame = _parsed(block, table, reading)
-    return frame if frame is not None and frame.height == len(lines) else None
-
-
-def _skeleton(block: bytes, delimiter: str) -> bytes | None:
-    """*block* without its quoted values; None where a record has several lines, or a quote is not where it is due."""
-    whole, quoted = _strict(delimiter)
-    if whole.fullmatch(block) is None:
-        return None
-    skeleton = quoted.sub(b"", block)
-    return skeleton if skeleton.count(b"\n") == block.count(b"\n") else None
-
-
-@lru_cache(maxsize=32)
-def _strict(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Records of fields that are quoted or have no quote at all; and a quoted field."""
-    d = re.escape(delimiter.encode())
-    quoted = rb'"[^"]*+(?:""[^"]*+)*+"'
-    field = rb'(?:%b|[^"%b\n]*+)' % (quoted, d)
-    return re.compile(rb"(?:%b(?:%b%b)*+(?:\n|\Z))*+" % (field, d, field)), re.compile(quoted)
-
-
-def _parsed(block: bytes, table: Table, reading: Reading) -> pl.DataFrame | None:
-    names = _names(table, reading)
-    is_quoted = b'"' in block
-    try:
-        frame = pl.read_csv(
-            block,
-            has_header=False,
-            separator=table.delimiter,
-            quote_char='"' if is_quoted else None,
-            infer_schema=False,
-            columns=sorted(names) or [0],
-        )
-    except pl.exceptions.PolarsError:
-        # Not UTF-8, most likely. The parser's message may quote the line: it goes nowhere.
-        return None
-    if is_quoted:
-        frame = frame.select(pl.when(pl.all() != "").then(pl.all()))
-    return frame.select(pl.nth(n).alias(names[place]) for n, place in enumerate(sorted(names))) if names else frame
 
 
 def _names(table: Table, reading: Reading) -> dict[int, str]:
