@@ -59,6 +59,7 @@ def _pin_to_one_core() -> None:
     if sys.platform == "linux":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     os.environ["POLARS_MAX_THREADS"] = "1"
+    os.environ["POLARS_ENGINE_AFFINITY"] = "in-memory"  # as the uploader, see connector/runtime/memory.py
 
 
 def _measure(name: str) -> "list[Figure]":
