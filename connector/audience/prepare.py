@@ -127,8 +127,10 @@ def prepare(
     rows = _by_the_plain_rules(records.odd, reading, cells, this_year=this_year, value_based=value_based)
     frame = _merged(cells.frame, rows)
     rejects = sorted([*records.rejects, *cells.rejects], key=lambda reject: reject.record)
+    count = records.count
+    del records  # with its columns, which nobody needs beside the body that is made of what they gave
     return Prepared(
-        records=records.count,
+        records=count,
         rejects=_account(rejects),
         sent=frame[RECORD].n_unique(),
         cell_rejects=_by_key(cells, reading),
