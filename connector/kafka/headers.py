@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID, uuid5
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -86,6 +87,38 @@ def child_traceparent(parent: str | None, trace_seed: str, span_seed: str) -> st
     return f"00-{trace}-{hashlib.sha256(span_seed.encode()).hexdigest()[:16]}-01"
 
 
+class KafkaRecord(Protocol):
+    """A record as it came, whichever client read it."""
+
+    @property
+    def topic(self) -> str:
+        """Full name of the topic."""
+
+    @property
+    def partition(self) -> int:
+        """Partition of the topic."""
+
+    @property
+    def offset(self) -> int:
+        """Offset in the partition."""
+
+    @property
+    def timestamp_ms(self) -> int:
+        """When it was written, in milliseconds since 1970."""
+
+    @property
+    def key(self) -> bytes | None:
+        """The key's bytes."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The value's bytes."""
+
+    @property
+    def headers(self) -> Headers:
+        """The headers in their order."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a record goes to a delay or dead-letter topic. One that was only asked to wait has not failed yet."""
@@ -107,6 +140,8 @@ class Failure:
 FIRST_HOP = ("origin-topic", "origin-partition", "origin-offset", "origin-timestamp", "first-failure-at")
 """Written on the first hop and never overwritten: they lead back to the record that upstream wrote."""
 
+VALUE_OMITTED = "value-omitted"
+
 REWRITTEN = (
     "attempt",
     "last-failure-at",
@@ -118,18 +153,16 @@ REWRITTEN = (
 )
 
 
-def failure_headers(
-    original: Headers, *, topic: str, partition: int, offset: int, timestamp_ms: int, failure: Failure
-) -> Headers:
+def failure_headers(record: KafkaRecord, failure: Failure) -> Headers:
     """The headers of a record on its way to a delay or dead-letter topic: the original ones, and its past."""
     first: Mapping[str, str | None] = {
-        "origin-topic": topic,
-        "origin-partition": str(partition),
-        "origin-offset": str(offset),
-        "origin-timestamp": str(timestamp_ms),
+        "origin-topic": record.topic,
+        "origin-partition": str(record.partition),
+        "origin-offset": str(record.offset),
+        "origin-timestamp": str(record.timestamp_ms),
         "first-failure-at": None if failure.first_failure_at_ms is None else str(failure.first_failure_at_ms),
     }
-    known = {name for name, _ in original}
+    known = {name for name, _ in record.headers}
     latest: Mapping[str, str | None] = {
         "attempt": str(failure.attempt),
         "last-failure-at": str(failure.last_failure_at_ms),
@@ -139,9 +172,17 @@ def failure_headers(
         "error-message": failure.message[:MAX_MESSAGE],
         "error-fingerprint": failure.fingerprint,
     }
-    kept = tuple(pair for pair in original if pair[0] not in REWRITTEN)
+    kept = tuple(pair for pair in record.headers if pair[0] not in REWRITTEN)
     added = {name: value for name, value in first.items() if name not in known} | dict(latest)
     return kept + tuple((name, value.encode()) for name, value in added.items() if value is not None)
+
+
+def without_value(record: KafkaRecord, headers: Headers) -> Headers:
+    """The headers of a letter whose value is left out: at Kafka's limit a record does not fit beside its reasons.
+
+    Holding it for ever would stop its partition; `origin-*` leads to the record that has the value.
+    """
+    return (*headers, (VALUE_OMITTED, str(len(record.value or b"")).encode()))
 
 
 @dataclass(frozen=True)

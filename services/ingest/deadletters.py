@@ -2,9 +2,8 @@
 
 import asyncio
 import random
-from typing import Protocol
 
-from connector.kafka.headers import Failure, Headers, failure_headers
+from connector.kafka.headers import Failure, Headers, KafkaRecord, failure_headers, without_value
 from connector.kafka.producer import EventProducer, ProduceError, RecordTooLarge
 from connector.kafka.topics import Topic
 from connector.telemetry import Telemetry
@@ -12,41 +11,6 @@ from services.ingest.clock import Clock
 from services.ingest.facts import DeadLettered
 from services.ingest.holding import pause
 from services.ingest.patience import Patience
-
-VALUE_OMITTED = "value-omitted"
-"""Header of a letter whose value did not fit beside its reasons; `origin-*` leads to the record that has it."""
-
-
-class KafkaRecord(Protocol):
-    """A record as it came, whichever client read it."""
-
-    @property
-    def topic(self) -> str:
-        """Full name of the topic."""
-
-    @property
-    def partition(self) -> int:
-        """Partition of the topic."""
-
-    @property
-    def offset(self) -> int:
-        """Offset in the partition."""
-
-    @property
-    def timestamp_ms(self) -> int:
-        """When it was written, in milliseconds since 1970."""
-
-    @property
-    def key(self) -> bytes | None:
-        """The key's bytes."""
-
-    @property
-    def value(self) -> bytes | None:
-        """The value's bytes."""
-
-    @property
-    def headers(self) -> Headers:
-        """The headers in their order."""
 
 
 class DeadLetters:
@@ -70,12 +34,8 @@ class DeadLetters:
         """
         now_ms = int(self._clock().timestamp() * 1_000)
         headers = failure_headers(
-            record.headers,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            timestamp_ms=record.timestamp_ms,
-            failure=Failure(kind, code, message, attempt=1, first_failure_at_ms=now_ms, last_failure_at_ms=now_ms),
+            record,
+            Failure(kind, code, message, attempt=1, first_failure_at_ms=now_ms, last_failure_at_ms=now_ms),
         )
         name = topic.full_name(self._prefix)
         attempt = 0
@@ -88,17 +48,14 @@ class DeadLetters:
         try:
             await self._producer.send(topic, record.key, record.value, headers)
         except RecordTooLarge:
-            # A record at Kafka's limit does not fit once reasons are added. Holding it for ever would stop its
-            # partition, so the letter points back at it.
             return await self._sent_without_value(topic, record, headers)
         except ProduceError:
             return False
         return True
 
     async def _sent_without_value(self, topic: str, record: KafkaRecord, headers: Headers) -> bool:
-        omitted = (VALUE_OMITTED, str(len(record.value or b"")).encode())
         try:
-            await self._producer.send(topic, record.key, None, (*headers, omitted))
+            await self._producer.send(topic, record.key, None, without_value(record, headers))
         except ProduceError:
             return False
         return True

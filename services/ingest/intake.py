@@ -6,14 +6,14 @@ import time
 from functools import partial
 
 from connector.kafka.events import PoisonEvent, decode
-from connector.kafka.headers import traceparent
+from connector.kafka.headers import KafkaRecord, traceparent
 from connector.kafka.record import leave_unfinished
 from connector.kafka.topics import DELIVERIES_DLQ
 from connector.telemetry import Telemetry
 from schemas.events import DeliveryRequested
 from schemas.registry import DELIVERY_REQUESTED
 from services.ingest.accept import CONFLICT_CODE, Acceptor, conflict_message
-from services.ingest.deadletters import DeadLetters, KafkaRecord
+from services.ingest.deadletters import DeadLetters
 from services.ingest.deliveries import Acceptance, Conflict, Known, Recorded
 from services.ingest.facts import PlanningGivenUp, PlanningPostponed
 from services.ingest.holding import Holding, Stopped, Unrecordable, pause

@@ -4,10 +4,11 @@ import asyncio
 from functools import partial
 
 from connector.kafka.events import PoisonEvent, decode
+from connector.kafka.headers import KafkaRecord
 from connector.kafka.topics import OUTCOMES_DLQ
 from schemas.events import ChunkSettled
 from schemas.registry import CHUNK_SETTLED
-from services.ingest.deadletters import DeadLetters, KafkaRecord
+from services.ingest.deadletters import DeadLetters
 from services.ingest.holding import Holding, Stopped, Unrecordable
 from services.ingest.settling import Contradiction, Result, Settler
 

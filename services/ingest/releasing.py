@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from connector.kafka.events import PoisonEvent, decode
+from connector.kafka.headers import KafkaRecord
 from connector.kafka.producer import EventProducer, ProduceError
 from connector.kafka.record import leave_unfinished
 from connector.kafka.topics import DELIVERIES, PROFILES_DLQ
@@ -17,7 +18,7 @@ from schemas.events import DeliveryState, Operation, ProfileChanged, ProfileStat
 from schemas.registry import PROFILE_CHANGED
 from services.ingest import chunks, deliveries, profiles, replacing
 from services.ingest.clock import Clock
-from services.ingest.deadletters import DeadLetters, KafkaRecord
+from services.ingest.deadletters import DeadLetters
 from services.ingest.deliveries import Delivery
 from services.ingest.emission import Emission
 from services.ingest.facts import DeliveryReleased, WaitingReleased

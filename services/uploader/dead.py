@@ -3,15 +3,12 @@
 import time
 from collections.abc import Callable
 
-from connector.kafka.headers import Failure, failure_headers
+from connector.kafka.headers import Failure, failure_headers, without_value
 from connector.kafka.producer import RecordTooLarge
 from connector.kafka.record import Record
 from connector.kafka.topics import CHUNKS_DLQ
 from services.uploader.line import Line
 from services.uploader.producing import PatientProducer
-
-VALUE_OMITTED = "value-omitted"
-"""Header of a letter whose value did not fit beside its reasons; `origin-*` leads to the record that has it."""
 
 
 class DeadLetters:
@@ -33,18 +30,11 @@ class DeadLetters:
         """Returns when Kafka has acknowledged the letter, however long that takes."""
         now = self._now_ms()
         headers = failure_headers(
-            record.headers,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            timestamp_ms=record.timestamp_ms,
-            failure=Failure(kind, code, message, attempts, first_failure_at_ms=now, last_failure_at_ms=now),
+            record,
+            Failure(kind, code, message, attempts, first_failure_at_ms=now, last_failure_at_ms=now),
         )
         try:
             await self._producer.send(self._topic, record.key, record.value, headers)
         except RecordTooLarge:
-            # A record at Kafka's limit does not fit once the reasons are added. Holding it for ever would stop its
-            # partition, so the letter points back at it.
-            omitted = (VALUE_OMITTED, str(len(record.value or b"")).encode())
-            await self._producer.send(self._topic, record.key, None, (*headers, omitted))
+            await self._producer.send(self._topic, record.key, None, without_value(record, headers))
         self._line.died()

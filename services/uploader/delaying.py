@@ -43,12 +43,8 @@ class Delays:
         """Returns when Kafka has acknowledged it: only then is the record done with where it was read."""
         now, began = self._now_ms(), ending.first_failure_at
         headers = failure_headers(
-            record.headers,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            timestamp_ms=record.timestamp_ms,
-            failure=Failure(
+            record,
+            Failure(
                 kind=ending.kind,
                 code=ending.code,
                 message=redact_text(ending.message),

@@ -12,12 +12,15 @@ from connector.kafka.headers import (
     FIRST_HOP,
     MAX_HEADER,
     Failure,
+    Headers,
     child_traceparent,
     event_id,
     failure_headers,
     text,
     traceparent,
+    without_value,
 )
+from connector.kafka.record import Record
 from schemas.events import ChunkReady
 from schemas.registry import CHUNK_READY, CHUNK_SETTLED
 from schemas.samples import SAMPLES
@@ -29,6 +32,11 @@ CHUNK = SAMPLES[CHUNK_READY]
 def failed(attempt: int = 1, message: str = "boom", first: int = 10, last: int = 20) -> Failure:
     """A failure to write into headers."""
     return Failure("transient", "2", message, attempt, first, last)
+
+
+def record(headers: Headers = (), *, topic: str = "t", offset: int = 0) -> Record:
+    """A record that failed."""
+    return Record(topic, 3, offset, 7, b"key", b"value", headers)
 
 
 class TestEventIds:
@@ -106,10 +114,8 @@ class TestPoison:
 class TestFailureHeaders:
     def test_the_first_hop_is_never_overwritten(self) -> None:
         """After three hops the headers still lead back to the record upstream wrote."""
-        first = failure_headers((), topic="t", partition=3, offset=9, timestamp_ms=7, failure=failed())
-        second = failure_headers(
-            first, topic="t.retry", partition=0, offset=1, timestamp_ms=99, failure=failed(2, first=99, last=100)
-        )
+        first = failure_headers(record(offset=9), failed())
+        second = failure_headers(record(first, topic="t.retry", offset=1), failed(2, first=99, last=100))
 
         assert [text(first, name) for name in FIRST_HOP] == [text(second, name) for name in FIRST_HOP]
         assert "2" == text(second, "attempt")
@@ -117,31 +123,31 @@ class TestFailureHeaders:
 
     def test_headers_do_not_grow_with_hops(self) -> None:
         """Each hop replaces what describes the latest failure."""
-        headers: tuple[tuple[str, bytes], ...] = ()
+        headers: Headers = ()
         sizes = []
         for attempt in range(1, 6):
-            headers = failure_headers(
-                headers, topic="t", partition=0, offset=0, timestamp_ms=0, failure=failed(attempt)
-            )
+            headers = failure_headers(record(headers), failed(attempt))
             sizes.append(len(headers))
 
         assert [sizes[0]] * 5 == sizes
 
     def test_the_message_is_capped(self) -> None:
         """A long error text does not make the dead letter larger than the broker takes."""
-        headers = failure_headers(
-            (), topic="t", partition=0, offset=0, timestamp_ms=0, failure=failed(message="x" * 9_999)
-        )
+        headers = failure_headers(record(), failed(message="x" * 9_999))
 
         assert 512 == len(text(headers, "error-message") or "")
 
     def test_original_headers_are_kept(self) -> None:
         """What upstream sent stays on the dead letter."""
-        headers = failure_headers(
-            (("ce_id", b"1"),), topic="t", partition=0, offset=0, timestamp_ms=0, failure=failed()
-        )
+        headers = failure_headers(record((("ce_id", b"1"),)), failed())
 
         assert "1" == text(headers, "ce_id")
+
+    def test_a_value_that_is_left_out_is_told_by_its_size(self) -> None:
+        """The letter is small, and leads to the record that has it."""
+        headers = without_value(record(), failure_headers(record(), failed()))
+
+        assert ("5", "t") == (text(headers, "value-omitted"), text(headers, "origin-topic"))
 
 
 class TestUntrustedHeaders:
