@@ -295,4 +295,6 @@ class Governor:
 def _for_budget(wait: float, pacer: Pacer, now: float, reason: Because) -> Wait:
     """As long as an answer is under way it may change everything: nobody waits long for what it may tell."""
     longest = MAX_PAUSE if not pacer.in_flight else LOOK_AGAIN if math.isinf(wait) else LOOK_AGAIN_SLOWLY
-    return Wait(min(max(wait, LEAST_WAIT), longest), reason, pacer.every, pacer.changes(now))
+    # A pace that is only a guess, as an account's first one is, says nothing of how long a queue will take.
+    until = LOOK_AGAIN_SLOWLY if pacer.guesses(now) else pacer.changes(now)
+    return Wait(min(max(wait, LEAST_WAIT), longest), reason, pacer.every, until)

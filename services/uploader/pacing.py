@@ -304,8 +304,15 @@ class Pacer:
             gauge.throttled()
         self.tokens, self.counted_at, self.paced = 1.0, now, 0.0
 
+    def guesses(self, now: float) -> bool:
+        """Whether the gauge that rules was never measured while calls are in flight: the next answer may tell more."""
+        if not self.in_flight or not self.gauges:
+            return False
+        return not min(self.gauges.values(), key=lambda gauge: self._pace_of(gauge, now)).measured
+
     def _pace(self, now: float) -> float:
-        paces = (
-            gauge.pace(now, self.history, in_flight=self.in_flight, held=self.held) for gauge in self.gauges.values()
-        )
+        paces = (self._pace_of(gauge, now) for gauge in self.gauges.values())
         return min(self.fastest, min(paces, default=self.fastest))
+
+    def _pace_of(self, gauge: Gauge, now: float) -> float:
+        return gauge.pace(now, self.history, in_flight=self.in_flight, held=self.held)

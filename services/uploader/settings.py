@@ -40,7 +40,7 @@ class UploadSettings(Section):
     concurrency: Annotated[int, Field(ge=1, le=1_024)] = 16
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     lane_concurrency: Annotated[int, Field(ge=1, le=1_024)] = 16
-    bodies: Annotated[int, Field(ge=1, le=1_024)] = 6
+    bodies: Annotated[int, Field(ge=1, le=1_024)] = 4
     stuck_after: Seconds = 900.0
     removal_rows: Annotated[int, Field(ge=1, le=MAX_CHUNK_RECORDS)] = 1_000
 

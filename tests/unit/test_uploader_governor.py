@@ -430,3 +430,19 @@ class TestHostileHeaders:
 def _text(document: object) -> str:
     """JSON as a careless server writes it: NaN, Infinity and integers of any length."""
     return json.dumps(document)
+
+
+class TestFirstAnswers:
+    def test_nobody_is_sent_away_for_a_first_guess(self) -> None:
+        """An hour's budget looks small after one answer: who queues behind sixty others is told a moment, not a minute.
+
+        Sent to a tier for it, the first chunks of every new account came back half a minute later.
+        """
+        governor = Governor()
+        governor.succeeded(called(governor, said=Usage((BusinessUse("1", "custom_audience", 0, 0),))), 0)
+        governor.begun(admitted(governor, now=1), 1)
+
+        wait = governor.admit(A, 1)
+
+        assert isinstance(wait, Wait)
+        assert (Because.BUDGET, 5.0) == (wait.reason, wait.behind(60))
