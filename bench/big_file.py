@@ -1,10 +1,9 @@
 """`python -m bench.big_file [--gib N] [KIND...]`: a file larger than memory, through what ingest and the uploader do.
 
 Each half runs in a process of its own, with its memory set as the service sets it, over the same generated file: ingest
-cuts it into chunks, the uploader's reader prepares them on two workers, as many at once as the uploader has desks by
-default, whose bodies stay until the next ones are there. Told are the peak
-of the resident memory, above what the process holds idle with everything imported, how it grew over the second half of
-the file, and the passes over what is compressed.
+cuts it into chunks, the uploader's reader prepares them, as many at once as the uploader has desks by default, whose
+bodies stay until the next ones are there. Told are the peak of the resident memory, above what the process holds idle
+with everything imported, how it grew over the second half of the file, and the passes over what is compressed.
 """
 
 import argparse
@@ -25,6 +24,7 @@ from uuid import UUID
 import orjson
 
 from connector.runtime.memory import give_back
+from services.uploader.settings import UploadSettings
 
 MIB, GIB = 1 << 20, 1 << 30
 LIMIT_MIB = 300
@@ -42,10 +42,9 @@ MAPPING: dict[str, Any] = {
 }
 BLOCKS = 16
 BLOCK_RECORDS = 20_000
-DESKS = 10
-"""Chunks in memory at once: the uploader's bodies that are being sent and those that are prepared, by default."""
-
-WORKERS = 2
+UPLOAD = UploadSettings()
+DESKS = min(UPLOAD.concurrency, UPLOAD.bodies) + UPLOAD.workers
+"""Chunks in memory at once, by default: bodies that are being sent, and chunks that are prepared."""
 
 
 def main() -> None:
@@ -59,7 +58,7 @@ def main() -> None:
     if arguments.step:
         step, file, plan = arguments.step
         if step == "uploader":
-            give_back(polars_threads=WORKERS)
+            give_back(polars_threads=UPLOAD.workers)
         print(json.dumps(asyncio.run(_STEPS[step](Path(file), Path(plan), arguments.at_once))))
         return
     print(f"{'file':<12} {'half':<9} {'idle':>6} {'peak':>6} {'above':>6} {'2nd half':>9}  MiB {'seconds':>9} told")
@@ -229,7 +228,7 @@ async def _uploader(path: Path, plan: Path, at_once: int) -> dict[str, object]:
 
     stores, sent, most_kept = Stores({"local": FolderObjects(path.parent)}), 0, 0
     memory, started = _Memory(), time.perf_counter()
-    with ThreadPoolExecutor(WORKERS) as workers:
+    with ThreadPoolExecutor(UPLOAD.workers) as workers:
         async with ChunkReader(stores, workers, Telemetry(), ReadingSettings()) as reader:
             chunks = _Chunks(plan)
 

@@ -22,7 +22,7 @@ class Tuning:
 
     Attributes:
         poll: How long one poll waits for records.
-        poll_records: Records per poll at most: few, so that they are in the processor's cache when they are handled.
+        poll_records: Records per poll at most: what one poll brings waits in lanes until workers have begun.
         max_poll_interval: Without a poll for so long the member leaves its group.
         join: How long joining may take, including other members' drains.
         commit_every: Between commits while something was finished.
