@@ -21,6 +21,7 @@ from facebook_business.adobjects.customaudience import CustomAudience
 from bench.customers import COLUMNS, MAPPING, Person, customers, write_csv, write_ndjson
 from bench.measuring import Figure, seconds
 from bench.request_body import SDK
+from connector.audience.encoding import Body
 from connector.audience.layouts import reading_of
 from connector.audience.prepare import prepare
 from connector.audience.records import Records
@@ -45,13 +46,13 @@ class Form:
     parse: Callable[[bytes], pl.DataFrame]
     people: Callable[[bytes], Iterable[Person]]
 
-    def bodies(self, block: bytes) -> list[bytes]:
-        """The bodies of one chunk, as the uploader makes them."""
-        return [batch.payload() for batch in prepare(self.records(block), READING).batches]
+    def bodies(self, block: bytes) -> list[Body]:
+        """The bodies of one chunk, as the uploader makes them: in pieces."""
+        return [batch.body() for batch in prepare(self.records(block), READING).batches]
 
     def exhaust(self, blocks: list[bytes]) -> int:
         """Makes every body, keeps none; the bytes of all."""
-        return sum(len(body) for block in blocks for body in self.bodies(block))
+        return sum(len(piece) for block in blocks for body in self.bodies(block) for piece in body)
 
     def exhaust_sdk(self, blocks: list[bytes]) -> int:
         """The same on the SDK's road."""
@@ -98,13 +99,13 @@ class _Unavoidable:
     form: Form
     block: bytes
     distinct: pl.DataFrame
-    bodies: list[bytes]
+    bodies: list[Body]
 
     def run(self) -> int:
         """Parses, hashes and copies."""
         parsed = self.form.parse(self.block)
         hashed = self.distinct.select(plh.col("value").chash.sha2_256())
-        return parsed.height + hashed.height + sum(len(bytearray(body)) for body in self.bodies)
+        return parsed.height + hashed.height + sum(len(bytearray(piece)) for body in self.bodies for piece in body)
 
 
 def _unavoidable(form: Form, block: bytes) -> _Unavoidable:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from connector.audience.encoding import encoded
+from connector.audience.encoding import Body, encoded
 from connector.audience.keys import Key
 from connector.audience.marks import RowMarks
 from connector.audience.records import LINE, RECORD
@@ -55,14 +55,14 @@ class Batch:
     def __init__(
         self,
         schema: tuple[str, ...],
-        body: bytes,
+        body: Body,
         numbers: pl.DataFrame,
         marks: RowMarks,
         scope: Scope,
         *,
         fixed: bool = False,
     ) -> None:
-        self._body: bytes | None = body
+        self._body: Body | None = body
         self._numbers = numbers
         self._marks = marks
         self._scope = scope
@@ -95,17 +95,21 @@ class Batch:
         wanted = self._numbers.filter(pl.col(RECORD).is_in(list(records)))
         return dict(wanted.group_by(RECORD).len().iter_rows())
 
-    def payload(self) -> bytes:
+    def body(self) -> Body:
         """The compact JSON `{"schema":[...],"data":[[...],...]}`, with `app_ids` or `page_ids` where they belong."""
         if self._body is None:
             raise RuntimeError("the body was given away")
         return self._body
 
-    def give_body(self) -> bytes:
-        """The payload, which is kept no longer: it cannot be given twice, nor divided any more."""
-        body = self.payload()
+    def give_body(self) -> Body:
+        """The body, which is kept no longer: it cannot be given twice, nor divided any more."""
+        body = self.body()
         self._body = None
         return body
+
+    def payload(self) -> bytes:
+        """The body in one piece, for who reads it."""
+        return b"".join(self.body())
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """Two batches of about the same size, to find the row that Meta refuses a whole batch for.
@@ -138,7 +142,7 @@ class Batch:
         places = [place for place in all_places if self._fixed or any(row[place] != "" for row in rows)]
         schema = tuple(self.schema[place] for place in places)
         head, tail = _around(schema, self._scope)
-        body = head + orjson.dumps([[row[place] for place in places] for row in rows]) + tail
+        body = head, orjson.dumps([[row[place] for place in places] for row in rows]), tail
         marks = self._marks.part(start, end)
         return Batch(schema, body, self._numbers[start:end], marks, self._scope, fixed=self._fixed)
 
@@ -198,7 +202,7 @@ def _encoded(cells: pl.DataFrame, scope: Scope, max_bytes: int, fixed: tuple[str
     schema = tuple(filled) if fixed is None else fixed
     head, tail = _around(schema, scope)
     body = encoded(head, cells.select(schema), tail)
-    if len(body) <= max_bytes or cells.height < 2:
+    if sum(map(len, body)) <= max_bytes or cells.height < 2:
         marks = RowMarks.of(cells.select(schema))
         yield Batch(schema, body, cells.select(RECORD, LINE), marks, scope, fixed=fixed is not None)
         return

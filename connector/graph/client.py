@@ -13,7 +13,7 @@ from typing import Self
 
 import aiohttp
 
-from connector.graph.protocol import Answer, Credentials, GraphRequest, NoAnswer, RawAnswer, decipher
+from connector.graph.protocol import Answer, Credentials, GraphRequest, NoAnswer, Pieces, RawAnswer, decipher
 from connector.runtime.settings import GraphSettings
 
 WRITE_BYTES = 256 * 1024
@@ -110,14 +110,14 @@ class GraphClient:
             return RawAnswer(answer.status, received, await _all(answer, self._settings.max_answer))
 
     def _written(
-        self, body: tuple[bytes, ...] | None, sending: asyncio.Timeout, sent: Callable[[], None]
+        self, body: Pieces | None, sending: asyncio.Timeout, sent: Callable[[], None]
     ) -> AsyncIterator[memoryview] | None:
         """The body in blocks, without a copy: aiohttp writes 10 MB of plain bytes in one go, and everybody waits.
 
         What was written is let go of. The deadline for sending runs from the first block to the last.
         """
 
-        async def blocks(pieces: deque[bytes]) -> AsyncIterator[memoryview]:
+        async def blocks(pieces: deque[bytes | memoryview]) -> AsyncIterator[memoryview]:
             sending.reschedule(asyncio.get_running_loop().time() + self._settings.send_timeout)
             while pieces:
                 piece = memoryview(pieces.popleft())

@@ -32,16 +32,20 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
+Pieces = tuple[bytes | memoryview, ...]
+"""Bytes one after another."""
+
+
 class Once:
     """Bytes that are given away once: whoever sends them lets go of them, while the answer takes its time.
 
     Kept until the answer, the bodies of sixteen calls are 120 MB that nobody needs any more.
     """
 
-    def __init__(self, value: bytes) -> None:
-        self._value: bytes | None = value
+    def __init__(self, value: Pieces) -> None:
+        self._value: Pieces | None = value
 
-    def take(self) -> bytes:
+    def take(self) -> Pieces:
         """The bytes.
 
         Raises:
@@ -70,7 +74,7 @@ class GraphRequest:
     rows: int = 0
     sent: Callable[[], None] = field(default=_nothing, repr=False, compare=False)
 
-    def body(self, credentials: Credentials) -> tuple[bytes, ...] | None:
+    def body(self, credentials: Credentials) -> Pieces | None:
         """The JSON body with the proof in it, or None for a GET (whose proof has to travel in the query).
 
         In pieces, one after another: joined, a payload of six megabytes would lie in memory twice for as long as the
@@ -81,12 +85,11 @@ class GraphRequest:
         members = dict(self.document)
         if credentials.proof is not None:
             members["appsecret_proof"] = credentials.proof
-        encoded = [(name, orjson.dumps(value)) for name, value in members.items()] + [
-            (name, value.take()) for name, value in self.raw.items()
-        ]
-        pieces = [b"{"]
+        encoded: list[tuple[str, Pieces]] = [(name, (orjson.dumps(value),)) for name, value in members.items()]
+        encoded += [(name, value.take()) for name, value in self.raw.items()]
+        pieces: list[bytes | memoryview] = [b"{"]
         for number, (name, value) in enumerate(encoded):
-            pieces += [b"," if number else b"", orjson.dumps(name), b":", value]
+            pieces += [b"," if number else b"", orjson.dumps(name), b":", *value]
         return (*pieces, b"}")
 
 
@@ -185,7 +188,7 @@ def session_id(*identity: object) -> int:
     return (int.from_bytes(digest[:8]) >> 1) or 1
 
 
-def users(audience_id: str, operation: MemberOperation, payload: bytes, session: Session, rows: int) -> GraphRequest:
+def users(audience_id: str, operation: MemberOperation, payload: Pieces, session: Session, rows: int) -> GraphRequest:
     """Adds or removes members, or replaces them all. The payload is in the body also for DELETE.
 
     In the URL it breaks the connection from about 1,500 e-mails on (python SDK issues 279 and 367).

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol, assert_never
 
+from connector.audience.encoding import Body
 from connector.audience.payload import Batch
 from connector.audience.prepare import Prepared
 from connector.graph.protocol import (
@@ -118,7 +119,7 @@ class Calls:
         self,
         sending: Sending,
         batch: Batch,
-        body: Callable[[], bytes],
+        body: Callable[[], Body],
         session: Session,
         before: SessionSoFar,
         *,
@@ -160,7 +161,7 @@ class Calls:
         return None
 
     async def _call(
-        self, sending: Sending, batch: Batch, body: Callable[[], bytes], session: Session, *, last_body: bool
+        self, sending: Sending, batch: Batch, body: Callable[[], Body], session: Session, *, last_body: bool
     ) -> Answer:
         chunk, governor = sending.chunk, self._governor
         try:

@@ -79,7 +79,7 @@ class Uploads:
                 continue
             final = index + 1 == len(batches)
             session = session_of_chunk.batch(ends_session=final, ends_chunk=final)
-            body = batch.payload if sending.sessions.may_repeat else batch.give_body
+            body = batch.body if sending.sessions.may_repeat else batch.give_body
             result = await self._calls.send(sending, batch, body, session, so_far, last_body=final)
             match result:
                 case Reconciled():
@@ -113,7 +113,7 @@ class Uploads:
         while (part := halving.next()) is not None:
             opened = sending.sessions.begin(part.rows)
             session = opened.batch(ends_session=True, ends_chunk=final and halving.nothing_left)
-            result = await self._calls.send(sending, part, part.payload, session, SessionSoFar())
+            result = await self._calls.send(sending, part, part.body, session, SessionSoFar())
             match result:
                 case Reconciled():
                     sending.parts.append(result)
@@ -151,7 +151,7 @@ class Uploads:
             calls += 1
             sending.most_calls += 1
             session = sending.sessions.begin(part.rows).batch(ends_session=True, ends_chunk=False)
-            result = await self._calls.send(sending, part, part.payload, session, SessionSoFar())
+            result = await self._calls.send(sending, part, part.body, session, SessionSoFar())
             if not isinstance(result, Reconciled):
                 break
             search.heard(result.invalid_rows)

@@ -49,7 +49,7 @@ PAYLOAD = b'{"schema":["EMAIL"],"data":[["%s"],["%s"]]}' % (
 
 def adding(audience: str, session: int = 1) -> GraphRequest:
     """A call that adds two people."""
-    return users(audience, MemberOperation.ADD, PAYLOAD, Session(session, 1, last=True, estimated_total=2), 2)
+    return users(audience, MemberOperation.ADD, (PAYLOAD,), Session(session, 1, last=True, estimated_total=2), 2)
 
 
 @dataclass
@@ -92,7 +92,7 @@ class TestGoodAnswers:
         await target.add()
         session = Session(9, 1, last=True, estimated_total=2)
 
-        answer = await target.graph.send(users(target.audience, operation, PAYLOAD, session, 2), target.credentials)
+        answer = await target.graph.send(users(target.audience, operation, (PAYLOAD,), session, 2), target.credentials)
 
         assert isinstance(answer, Success)
         reply = users_reply(answer.document)
@@ -127,7 +127,7 @@ class TestGoodAnswers:
         session = Session(3, 1, last=True, estimated_total=10_000)
 
         answer = await target.graph.send(
-            users(target.audience, MemberOperation.ADD, payload, session, 10_000), target.credentials
+            users(target.audience, MemberOperation.ADD, (payload,), session, 10_000), target.credentials
         )
 
         assert isinstance(answer, Success)
@@ -254,7 +254,7 @@ class TestWhatGoesOut:
         "request_",
         [
             adding("1"),
-            users("1", MemberOperation.REMOVE, PAYLOAD, Session(1, 1, last=True, estimated_total=2), 2),
+            users("1", MemberOperation.REMOVE, (PAYLOAD,), Session(1, 1, last=True, estimated_total=2), 2),
             read_audience("1"),
             debug_token("another-token"),
             exchange_token("1", "the-secret", "another-token"),

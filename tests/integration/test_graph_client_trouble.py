@@ -34,7 +34,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def adding(payload: bytes = b'{"schema":["EMAIL"],"data":[["%s"]]}' % PERSON.encode()) -> GraphRequest:
     """A call that adds a person."""
-    return users("1", MemberOperation.ADD, payload, Session(1, 1, last=True, estimated_total=1), 1)
+    return users("1", MemberOperation.ADD, (payload,), Session(1, 1, last=True, estimated_total=1), 1)
 
 
 @asynccontextmanager

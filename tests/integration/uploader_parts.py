@@ -182,15 +182,15 @@ class Picky:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             if self._bad and "payload" in request.raw:
-                payload = request.raw["payload"].take()
-                request = replace(request, raw={"payload": Once(payload)})
+                payload = b"".join(request.raw["payload"].take())
+                request = replace(request, raw={"payload": Once((payload,))})
                 if not any(value in payload for value in self._bad):
                     return await self._graph.send(request, credentials)
                 error = GraphError(1, 99, "OAuthException", is_transient=False, title="", message="no", fbtrace_id="t")
                 return Refusal(error, Meta(500, Usage()))
             if self.unnamed is not None and "payload" in request.raw:
-                payload = request.raw["payload"].take()
-                answer = await self._graph.send(replace(request, raw={"payload": Once(payload)}), credentials)
+                payload = b"".join(request.raw["payload"].take())
+                answer = await self._graph.send(replace(request, raw={"payload": Once((payload,))}), credentials)
                 assert isinstance(answer, Success)
                 invalid = int(self.unnamed.encode() in payload)
                 return replace(answer, document={**answer.document, "num_invalid_entries": invalid})

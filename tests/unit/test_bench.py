@@ -74,7 +74,8 @@ class TestCustomersBody:
             folder = tmp_path / form.name
             folder.mkdir()
             (block,) = blocks_of(form, folder, 300, seed=1)
-            (body,) = form.bodies(block)
+            (pieces,) = form.bodies(block)
+            body = b"".join(pieces)
             bodies.append(body)
             theirs = json.loads(sdk_body(form.people(block)))
             ours = json.loads(body)
