@@ -40,7 +40,7 @@ def measure(*, records: int = 50_000, rounds: int = 5, seed: int = 26) -> list[F
     return [Figure("request_body", "records/s", records / took["ours"], {SDK: records / took[SDK]})]
 
 
-def our_bodies(path: Path) -> Iterator[bytes | memoryview]:
+def our_bodies(path: Path) -> Iterator[bytes]:
     """Plans the file as ingest does, then prepares chunk by chunk as the uploader does: bodies in pieces."""
     reading = reading_of(Layout.NARRATIVE_DATASET)
     with path.open("rb") as plan, path.open("rb") as file:

@@ -1,6 +1,7 @@
 """Texts that come again from block to block, as names, cities and post codes do: judged and hashed when first met.
 
-Only what is new in a block is decided anew. A column of which nearly every text is another one is not remembered.
+Only what is new in a block is decided anew, and remembered where it is much. A column of which nearly every text is
+another one is not remembered.
 """
 
 from collections import deque
@@ -17,6 +18,9 @@ _REPEATS = 50
 
 _NEW = 5
 """Where more than one text in so many is new, all are decided together and remembered."""
+
+_WORTH = 50
+"""Where one text in so many is new, these are remembered too: the next block has them again."""
 
 _MANY, _MANY_BYTES = 16_384, 1 << 18
 """Of one place so many texts are remembered, of so many bytes together: 4 MB with what they give."""
@@ -79,18 +83,29 @@ class Vocabulary:
         if not new:
             return found
         rows = (places.is_null() & written.is_not_null()).arg_true()
-        return _amended(found, rows, decide(written.gather(rows)))
+        fresh = written.gather(rows)
+        others = decide(fresh)
+        if new * _WORTH >= len(written):
+            self._learn_more(known, fresh, others)
+        return _amended(found, rows, others)
 
     def learn(self, texts: pl.Series, once: Judged) -> None:
         """Remembers, beside what was known while there is room for both."""
-        if self._known is not None:
-            old, judged = self._known
-            both = pl.concat([old.categories.alias(texts.name), texts])
-            if _fits(both):
-                is_first = both.is_first_distinct()
-                texts, once = both.filter(is_first), _filtered(_joined(judged, once), is_first)
-        if not _fits(texts):
-            return
+        known = self._known
+        if (known is None or not self._learn_more(known, texts, once)) and _fits(texts):
+            self._keep(texts, once)
+
+    def _learn_more(self, known: tuple[pl.Enum, Judged], texts: pl.Series, once: Judged) -> bool:
+        """Whether there is room for both."""
+        old, judged = known
+        both = pl.concat([old.categories.alias(texts.name), texts])
+        if not _fits(both):
+            return False
+        is_first = both.is_first_distinct()
+        self._keep(both.filter(is_first), _filtered(_joined(judged, once), is_first))
+        return True
+
+    def _keep(self, texts: pl.Series, once: Judged) -> None:
         self._known = pl.Enum(texts), once
         if len(texts) > _LARGE:
             _keep_large(self)

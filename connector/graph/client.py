@@ -117,7 +117,7 @@ class GraphClient:
         What was written is let go of. The deadline for sending runs from the first block to the last.
         """
 
-        async def blocks(pieces: deque[bytes | memoryview]) -> AsyncIterator[memoryview]:
+        async def blocks(pieces: deque[bytes]) -> AsyncIterator[memoryview]:
             sending.reschedule(asyncio.get_running_loop().time() + self._settings.send_timeout)
             while pieces:
                 piece = memoryview(pieces.popleft())

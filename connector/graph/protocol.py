@@ -32,7 +32,7 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
-Pieces = tuple[bytes | memoryview, ...]
+Pieces = tuple[bytes, ...]
 """Bytes one after another."""
 
 
@@ -87,7 +87,7 @@ class GraphRequest:
             members["appsecret_proof"] = credentials.proof
         encoded: list[tuple[str, Pieces]] = [(name, (orjson.dumps(value),)) for name, value in members.items()]
         encoded += [(name, value.take()) for name, value in self.raw.items()]
-        pieces: list[bytes | memoryview] = [b"{"]
+        pieces: list[bytes] = [b"{"]
         for number, (name, value) in enumerate(encoded):
             pieces += [b"," if number else b"", orjson.dumps(name), b":", *value]
         return (*pieces, b"}")

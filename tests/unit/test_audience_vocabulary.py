@@ -79,6 +79,31 @@ def test_what_was_learnt_is_told(block: list[list[str | None]], source: Source, 
             known.learn(of, decide(of))
 
 
+def test_new_texts_are_met_once() -> None:
+    """Those of one block are known in the next, if they are more than a few; what was known stays."""
+    decided: list[str] = []
+
+    def decide(column: pl.Series) -> Judged:
+        decided.extend(column)
+        return Judged({Key.LN: column}, None, None)
+
+    def met(*numbers: int) -> list[str]:
+        decided.clear()
+        texts = series([f"name{n}" for n in numbers])
+        found = known.look_up(texts, decide)
+        assert found is not None
+        assert found.values[Key.LN].to_list() == texts.to_list()
+        return list(decided)
+
+    known = Vocabulary()
+    first = series([f"name{n}" for n in range(100)])
+    known.learn(first, decide(first))
+    assert ["name100", "name101", "name102"] == met(*range(103))
+    assert [] == met(*range(103))
+    assert ["name103"] == met(*range(104))
+    assert ["name103"] == met(*range(104))
+
+
 def test_a_column_of_different_texts_is_not_remembered() -> None:
     """Addresses, numbers: they come once."""
     assert not repeats_itself(series([f"person{n}@example.com" for n in range(1_000)]))
