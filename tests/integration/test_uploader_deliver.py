@@ -193,8 +193,11 @@ class TestBounds:
     async def test_calls_in_flight_are_bounded(self, bench: Bench) -> None:
         """However many chunks are in hand, at most four calls are."""
         chunks = [await bench.chunk(lines(5, start=5 * number)) for number in range(24)]
-
-        await asyncio.gather(*(bench.handle(chunk) for chunk in chunks))
+        bench.emulator.tell("PUT", "/limits", {"latency_ms": 100})
+        try:
+            await asyncio.gather(*(bench.handle(chunk) for chunk in chunks))
+        finally:
+            bench.emulator.tell("PUT", "/limits", {"latency_ms": 0})
 
         assert (120, 24) == (bench.count(), bench.graph.calls)
         assert 1 < bench.graph.most_in_flight <= 4
