@@ -19,7 +19,7 @@ _REPEATS = 50
 _NEW = 5
 """Where more than one text in so many is new, all are decided together and remembered."""
 
-_WORTH = 50
+_WORTH = 200
 """Where one text in so many is new, these are remembered too: the next block has them again."""
 
 _MANY, _MANY_BYTES = 16_384, 1 << 18

@@ -26,7 +26,7 @@ def give_back(polars_threads: int) -> None:
     os.environ.setdefault("POLARS_MAX_THREADS", str(polars_threads))
     # Its streaming engine is for what does not fit into memory: for a chunk its pipelines and threads cost 12 % more.
     os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0")
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:200,muzzy_decay_ms:0")
     # Arrow, which reads Parquet, brings an allocator of its own, which keeps 40 MiB; with this it uses glibc's.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

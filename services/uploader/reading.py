@@ -184,14 +184,17 @@ def _check(chunk: ChunkReady, fits: bool) -> None:  # noqa: FBT001 - it is the s
 
 
 def _parser(chunk: ChunkReady, reading: Reading, block: bytes) -> Callable[[], Records]:
+    """What parses *block*, once, and does not keep it: what a worker was given to do lives until it is done."""
     numbers = {"first_record": chunk.first_record, "first_line": chunk.first_line}
+    kept = [block]
     match chunk.format:
         case Format.NDJSON:
-            return partial(read_ndjson, block, reading, **numbers)
+            return lambda: read_ndjson(kept.pop(), reading, **numbers)
         case Format.CSV | Format.TSV:
-            if chunk.table is None:
+            table = chunk.table
+            if table is None:
                 raise ValueError(f"a chunk of {chunk.format} that does not say what its columns are")
-            return partial(read_table, block, chunk.table, reading, **numbers)
+            return lambda: read_table(kept.pop(), table, reading, **numbers)
         case Format.PARQUET:
             raise ValueError("rows of Parquet are not bytes")
         case _:
