@@ -58,7 +58,7 @@ def main() -> None:
     if arguments.step:
         step, file, plan = arguments.step
         if step == "uploader":
-            give_back(polars_threads=UPLOAD.workers)
+            give_back()
         print(json.dumps(asyncio.run(_STEPS[step](Path(file), Path(plan), arguments.at_once))))
         return
     print(f"{'file':<12} {'half':<9} {'idle':>6} {'peak':>6} {'above':>6} {'2nd half':>9}  MiB {'seconds':>9} told")

@@ -1,9 +1,7 @@
 """Two worker threads on two cores beside one on one core: how much of the pipeline runs outside Python's global lock.
 
-And beside two processes, one on each core, which share no lock: what the machine itself has to give. All with the
-settings of the uploader, which decide what fresh memory costs. Each runs in processes of its own: the engine takes the
-number of its threads from the environment, once, and two workers that shared one thread of the engine would wait for
-each other.
+And beside two processes, one on each core, which share no lock: what the machine itself has to give. Each runs in
+processes of its own, with the settings of the uploader: they decide what fresh memory costs, and are read once.
 """
 
 import os
@@ -60,7 +58,7 @@ def _line_of(child: "subprocess.Popen[str]") -> str:
 def _main(threads: int, core: int, records: int, seed: int) -> None:
     if sys.platform == "linux":
         os.sched_setaffinity(0, {(core + number) % (os.cpu_count() or 1) for number in range(threads)})
-    give_back(polars_threads=threads)
+    give_back()
     from bench.customers_body import NDJSON, blocks_of  # noqa: PLC0415 -- after the settings
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(threads) as workers:

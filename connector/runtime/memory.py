@@ -11,6 +11,9 @@ MMAP_THRESHOLD = 1024 * 1024
 """What is larger goes back to the system when it is freed, and is new memory the next time, which costs a page fault
 for every four kilobytes. A piece of a body is smaller."""
 
+TRIM_THRESHOLD = 8 * 1024 * 1024
+"""So much is kept for the next body of what is free at the end of the heap."""
+
 ARENAS = 1
 """Memory that one thread freed is there for the next one."""
 
@@ -18,12 +21,13 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """From glibc's malloc.h; the tunables of the environment work only for processes that are not running yet."""
 
 
-def give_back(polars_threads: int) -> None:
-    """Makes all allocators return what is freed, and polars use few threads and its engine for what is in memory.
+def give_back() -> None:
+    """Makes all allocators return what is freed, and polars use one thread and its engine for what is in memory.
 
     What the environment says already is left as it is.
     """
-    os.environ.setdefault("POLARS_MAX_THREADS", str(polars_threads))
+    # What calls it has threads of its own. With as many here each small step wakes both cores for what one does sooner.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     # Its streaming engine is for what does not fit into memory: for a chunk its pipelines and threads cost 12 % more.
     os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
     os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:200,muzzy_decay_ms:0")
@@ -33,7 +37,7 @@ def give_back(polars_threads: int) -> None:
     if mallopt is not None:  # glibc; elsewhere the defaults are what they are
         for name, value in (
             (_M_MMAP_THRESHOLD, MMAP_THRESHOLD),
-            (_M_TRIM_THRESHOLD, MMAP_THRESHOLD),
+            (_M_TRIM_THRESHOLD, TRIM_THRESHOLD),
             (_M_ARENA_MAX, ARENAS),
         ):
             mallopt(name, value)

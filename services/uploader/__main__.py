@@ -12,7 +12,7 @@ from services.uploader.settings import UploaderSettings
 def main() -> None:
     """Runs the uploader until it is told to stop; the exit code says how it ended."""
     settings = load_or_exit(UploaderSettings)
-    give_back(polars_threads=settings.upload.workers)
+    give_back()
     from services.uploader.app import NAME, serve  # noqa: PLC0415 -- loads polars, which reads what `give_back` set
 
     configure(settings.log, NAME)
