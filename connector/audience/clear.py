@@ -68,7 +68,7 @@ def _repaired(written: pl.Series, own_form: str, repair: Clear, clean: pl.Series
         return clean
     if len(dirty) == len(written):
         return repair(written)
-    return clean.scatter(dirty, repair(written.gather(dirty)))
+    return clean.scatter(dirty, repair(written[dirty]))
 
 
 _LOWER = _WRITTEN.str.strip_chars(WHITESPACE).str.to_lowercase()
@@ -128,7 +128,7 @@ def _names(written: pl.Series) -> pl.Series:
         others = (plain.is_null() & dirty.is_not_null()).arg_true()
         if not len(others):
             return plain
-        swept = names.normalise_names(dirty.gather(others).to_list())
+        swept = names.normalise_names(dirty[others].to_list())
         return plain.scatter(others, pl.Series(swept, dtype=pl.String))
 
     # Only names in ASCII are lower-cased in columns: the rule composes other letters before.

@@ -59,7 +59,7 @@ def clear_phones(table: pl.DataFrame, lives: str | None) -> pl.Series:
     is_number = ~pl.col(WRITTEN).str.contains(_FLOATING)
     digits = pl.when(is_number).then(pl.col(WRITTEN).str.replace_all(_PUNCTUATION, "")).alias(_DIGITS)
     texts = table.select(WRITTEN)[rest].select(digits)
-    countries = table[LIVES].gather(rest) if LIVES in table.columns else None
+    countries = table[LIVES][rest] if LIVES in table.columns else None
     return found.scatter(rest, _by_country(texts, countries, lives))
 
 
@@ -84,7 +84,7 @@ def _of_one_country(texts: pl.DataFrame, country: str | None) -> pl.Series:
 
 
 def _where(condition: pl.Series, values: pl.Series) -> pl.Series:
-    return pl.DataFrame([condition.alias("is"), values.alias("then")]).select(pl.when("is").then("then")).to_series()
+    return values.zip_with(condition, pl.repeat(None, len(values), dtype=pl.String, eager=True))
 
 
 def _plain(country: str | None) -> pl.Expr:

@@ -27,7 +27,7 @@ _ROWS = 1_000
 """Rows in a piece. With twelve hashes it has 800 KB: so much memory is used again, while pieces that are ten times as
 large come as new pages each time, and lie in memory twice while they are made."""
 
-_TEXT = pl.concat_str(pl.all().fill_null(""), separator='","').str.join(_BETWEEN).cast(pl.Binary)
+_TEXT = pl.concat_str(pl.all(), separator='","').str.join(_BETWEEN).cast(pl.Binary)
 """Rows as they are written, but for the quotes around all of them."""
 
 _NEEDS_ESCAPE = r'["\\\x00-\x1f]'
@@ -43,9 +43,10 @@ def encoded(head: bytes, cells: pl.DataFrame, tail: bytes) -> Body:
     if any(key in cells.columns for key in JSON_VALUES) or _needs_escape(cells):
         rows = list(zip(*(_values(column) for column in cells), strict=True))
         return head, orjson.dumps(rows), tail
+    texts = cells.with_columns(column.fill_null("") for column in cells if column.null_count())
     pieces: list[bytes] = [head + b'[["']
-    for start in range(0, cells.height, _ROWS):
-        pieces += [cells[start : start + _ROWS].select(_TEXT).item(), _BETWEEN.encode()]
+    for start in range(0, texts.height, _ROWS):
+        pieces += [texts[start : start + _ROWS].select(_TEXT).item(), _BETWEEN.encode()]
     return *pieces[:-1], b'"]]' + tail
 
 

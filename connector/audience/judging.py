@@ -110,7 +110,7 @@ def hashed(texts: pl.Series) -> pl.Series:
     of = distinct(texts)
     if of is None:
         return _digests(texts)
-    return _digests(of).gather(texts.cast(pl.Enum(of)).to_physical())
+    return _digests(of)[texts.cast(pl.Enum(of)).to_physical()]
 
 
 def _digests(texts: pl.Series) -> pl.Series:

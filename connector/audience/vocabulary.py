@@ -51,9 +51,9 @@ class Judged:
 def looked_up(once: Judged, places: pl.Series) -> Judged:
     """What was found once, for every row by its place."""
     return Judged(
-        values={key: found.gather(places) for key, found in once.values.items()},
-        plain=None if once.plain is None else once.plain.gather(places),
-        reason=None if once.reason is None else once.reason.gather(places),
+        values={key: found[places] for key, found in once.values.items()},
+        plain=None if once.plain is None else once.plain[places],
+        reason=None if once.reason is None else once.reason[places],
     )
 
 
@@ -83,7 +83,7 @@ class Vocabulary:
         if not new:
             return found
         rows = (places.is_null() & written.is_not_null()).arg_true()
-        fresh = written.gather(rows)
+        fresh = written[rows]
         others = decide(fresh)
         if new * _WORTH >= len(written):
             self._learn_more(known, fresh, others)
