@@ -68,7 +68,7 @@ def _repaired(written: pl.Series, own_form: str, repair: Clear, clean: pl.Series
         return clean
     if len(dirty) == len(written):
         return repair(written)
-    return clean.scatter(dirty, repair(written[dirty]))
+    return clean.clone().scatter(dirty, repair(written[dirty]))  # a scatter changes what it is called on
 
 
 _LOWER = _WRITTEN.str.strip_chars(WHITESPACE).str.to_lowercase()

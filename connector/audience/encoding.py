@@ -37,8 +37,8 @@ def encoded(head: bytes, cells: pl.DataFrame, tail: bytes) -> Body:
     """The compact JSON of the rows of *cells*, missing cells as "", between *head* and *tail*.
 
     Where no cell needs an escape, texts are put together as they are, which is three times faster than any JSON writer
-    here: hashes, digits and UUIDs never do; an advertiser's own id may. Not as CSV with JSON's separators, which is
-    as fast: it is written by threads that all share, and two workers took as long as one.
+    here: hashes, digits and UUIDs never do; an advertiser's own id may. Writing CSV with JSON's separators is as fast
+    for one worker, but polars does that on threads which all share: two workers took as long as one.
     """
     if any(key in cells.columns for key in JSON_VALUES) or _needs_escape(cells):
         rows = list(zip(*(_values(column) for column in cells), strict=True))
