@@ -30,7 +30,7 @@ class TestKilledUploader:
     def test_every_valid_record_arrives(self, stack: Stack, tmp_path: Path) -> None:
         """Killed in the middle of the file: what was in flight is sent again, nothing is lost or counted twice."""
         stack.seed("demo")
-        stack.control("PUT", "/limits", {"latency_ms": 400})
+        stack.control("PUT", "/limits", {"latency_ms": 1_000})
         file = people(tmp_path / "k.ndjson", "kill", range(PEOPLE))
         revision = stack.fbc("deliveries", "publish", str(file), "-o", "json").json["revision"]
         killed = stack.until(revision, lambda delivery: delivery["totals"]["accepted"] > 0)
