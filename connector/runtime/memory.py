@@ -11,8 +11,8 @@ MMAP_THRESHOLD = 1024 * 1024
 """What is larger goes back to the system when it is freed, and is new memory the next time, which costs a page fault
 for every four kilobytes. A piece of a body is smaller."""
 
-TRIM_THRESHOLD = 8 * 1024 * 1024
-"""So much is kept for the next body of what is free at the end of the heap."""
+TRIM_THRESHOLD = 16 * 1024 * 1024
+"""So much is kept for the next bodies of what is free at the end of the heap."""
 
 ARENAS = 1
 """Memory that one thread freed is there for the next one."""
