@@ -1,10 +1,12 @@
 """Records per second at a Meta whose every call takes a second: the uploader beside Meta's SDK in a loop.
 
 With C calls in flight of 10,000 records each, C x 10,000 records/s is all there is to have: the figures are held
-against that (`possible`) until the cores are busy; how busy they were is told below each. The whole stack runs as
-processes, on all cores, with an emulator that only counts. The times are the arrivals the emulator wrote down, from
-when every place can be open: an account begins with one call and doubles with every answer, which takes a second each
-time and is the governor's doing. The SDK does what its users write: read 10,000 lines, `add_users`, the next 10,000.
+against that (`possible`) until the cores are busy; how busy they were is told below each, and the uploader's resident
+memory: its peak beside the bound, and beside the highest of that tenth of the run in which it was lowest, which tells
+whether it grows. The whole stack runs as processes, on all cores, with an emulator that only counts. The times are the
+arrivals the emulator wrote down, from when every place can be open: an account begins with one call and doubles with
+every answer, which takes a second each time and is the governor's doing. The SDK does what its users write: read
+10,000 lines, `add_users`, the next 10,000.
 """
 
 import json
@@ -20,22 +22,25 @@ from facebook_business.adobjects.customaudience import CustomAudience
 from facebook_business.api import FacebookAdsApi
 from facebook_business.session import FacebookSession
 
-from bench.cores import Cores
 from bench.measuring import Figure
 from bench.people import write_people
 from bench.request_body import SDK, SDK_SCHEMA, sdk_values
 from bench.stack import Stack, running
+from bench.watching import Cores, Resident
 from schemas.events import MAX_CHUNK_RECORDS
 
 LATENCY_SECONDS = 1.0
 CONCURRENCIES = (4, 16, 64)
-CALLS_PER_PLACE = 12
+CALLS_PER_PLACE = 24
 MOST_CALLS = 240
 """Enough that the beginning and the end weigh little; more of them only take longer once the cores are busy."""
 
 FILE_RECORDS = 100_000
 SDK_CALLS = 5
 PATIENCE = 300.0
+BOUND_MIB = 256.0
+"""What the uploader may hold."""
+
 VERSION = "v26.0"
 
 
@@ -62,13 +67,15 @@ def _figures(home: Path, people: Path, places: int, calls: int, sdk_calls: int) 
         account = stack.asked("dev", "seed")["ad_account"]["id"]
         stack.emulator("PUT", "/limits", {"latency_ms": LATENCY_SECONDS * 1_000})
         files = max(1, calls * MAX_CHUNK_RECORDS // FILE_RECORDS)
-        with Cores() as cores:
+        with Cores() as cores, Resident(stack.parts()["uploader-1"]["pid"]) as resident:
             ours, window = _our_rate(stack, people, files, places)
         sdk = _sdk_rate(stack, people, account, sdk_calls)
     possible = places * MAX_CHUNK_RECORDS / LATENCY_SECONDS
+    peaks = resident.peaks(*window)
     return [
         Figure(f"upload C={places}", "records/s", ours, {"possible": possible, SDK: sdk}),
         Figure(f"  cores busy C={places}", "%", 100 * cores.busy(*window), {}),
+        Figure(f"  resident C={places}", "MiB", max(peaks), {"bound": BOUND_MIB, "lowest tenth": min(peaks)}),
     ]
 
 

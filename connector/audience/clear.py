@@ -26,7 +26,7 @@ _EMAIL = "^[a-z0-9._+-]+@[a-z0-9.-]+$"
 _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _LOOSE_UUID = r"^([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})$"
 _ZIP = "^[0-9]{5}$"
-_ZIP_AND_FOUR = "^([0-9]{5})-[0-9]{4}$"
+_ZIP_AND_FOUR = "^[0-9]{5}-[0-9]{4}$"
 _POST_CODE = r"^[a-z0-9]{0,7}[0-9][a-z]{0,3}$"
 _META_ID = r"^[1-9][0-9]{0,18}$"
 _AMOUNT = r"^(?:[1-9][0-9]{0,14}|(?:0|[1-9][0-9]{0,14})\.[0-9]{0,14}[1-9])$"
@@ -107,7 +107,8 @@ def _as_written(pattern: str) -> Clear:
 
 
 def _post_codes(written: pl.Series) -> pl.Series:
-    code = _WRITTEN.str.to_lowercase().str.replace_all(" ", "", literal=True).str.replace(_ZIP_AND_FOUR, "$1")
+    text = _WRITTEN.str.to_lowercase().str.replace_all(" ", "", literal=True)
+    code = pl.when(text.str.contains(_ZIP_AND_FOUR)).then(text.str.slice(0, 5)).otherwise(text)
     is_one = _FOUND.str.contains(_POST_CODE) & (_FOUND.str.len_bytes() > 1)
     return _repaired(written, _ZIP, lambda dirty: _chosen(dirty, code, is_one))
 

@@ -80,7 +80,8 @@ def _parsed(block: bytes, reading: Reading, expected: int) -> pl.DataFrame | Non
         return None
     if frame.height != expected:
         return None
-    return pl.DataFrame([_column(frame, path) for path in reading.paths])
+    # The parser gives six pieces of a column, and each step after it would work on six.
+    return pl.DataFrame([_column(frame, path) for path in reading.paths]).rechunk()
 
 
 def _read_line_by_line(block: bytes, reading: Reading, first_record: int, first_line: int) -> Records:

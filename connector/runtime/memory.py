@@ -17,6 +17,9 @@ TRIM_THRESHOLD = 16 * 1024 * 1024
 ARENAS = 1
 """Memory that one thread freed is there for the next one."""
 
+JEMALLOC = "narenas:1,dirty_decay_ms:200,muzzy_decay_ms:0"
+"""Of the allocator of polars: freed pages are there for all threads, for a moment."""
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """From glibc's malloc.h; the tunables of the environment work only for processes that are not running yet."""
 
@@ -24,13 +27,15 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 def give_back() -> None:
     """Makes all allocators return what is freed, and polars use one thread and its engine for what is in memory.
 
-    What the environment says already is left as it is.
+    What the environment says already is left as it is, but for jemalloc's settings.
     """
     # What calls it has threads of its own. With as many here each small step wakes both cores for what one does sooner.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     # Its streaming engine is for what does not fit into memory: for a chunk its pipelines and threads cost 12 % more.
     os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:200,muzzy_decay_ms:0")
+    # Not a default: polars writes its own settings into the environment, and who is started by a process that has
+    # imported it would inherit these and keep freed pages for half a second.
+    os.environ["_RJEM_MALLOC_CONF"] = JEMALLOC
     # Arrow, which reads Parquet, brings an allocator of its own, which keeps 40 MiB; with this it uses glibc's.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

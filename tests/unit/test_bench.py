@@ -1,7 +1,10 @@
 """The benchmark measures what it says: both contenders do the whole job on the same people."""
 
 import json
+import os
 import sys
+import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from subprocess import run
@@ -15,6 +18,7 @@ from bench.measuring import Figure, seconds
 from bench.people import people, write_people
 from bench.request_body import SDK, SDK_SCHEMA, measure, our_bodies, sdk_bodies
 from bench.uploader_throughput import rate
+from bench.watching import Resident, highest
 from connector.audience.layouts import reading_of
 from connector.audience.prepare import prepare
 from connector.audience.records_ndjson import read_ndjson
@@ -64,6 +68,34 @@ class TestRate:
         assert 4.0 == rate([*opening, 2.0, 2.25, 2.5, 2.75], 2.0)
         with pytest.raises(RuntimeError, match="1 calls"):
             rate([*opening, 2.0], 2.0)
+
+
+class TestResident:
+    def test_highest_of_each_tenth(self) -> None:
+        """Every look is in one of ten parts, of which each has about as many."""
+        assert [1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0, 17.0, 19.0] == highest([float(n) for n in range(20)])
+        assert [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 12.0] == highest([*map(float, range(9)), 9.0, 12.0])
+
+    def test_it_is_that_of_the_process(self) -> None:
+        """What a process takes is seen; too few looks are no figure."""
+        began = time.time()
+        with Resident(os.getpid()) as resident:
+            _until(lambda: len(resident.seen(began, time.time(), least=0)) >= 2)
+            before = time.time()
+            taken = b"x" * (64 << 20)
+            held = time.time()
+            _until(lambda: len(resident.seen(held, time.time(), least=0)) >= 2)
+        assert len(taken) == 64 << 20
+        assert max(resident.seen(held, time.time())) > min(resident.seen(began, before)) + 32
+        with pytest.raises(RuntimeError, match="looks of Resident"):
+            resident.peaks(began - 2, began - 1)
+
+
+def _until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class TestCustomersBody:
