@@ -4,7 +4,7 @@ import unicodedata
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connector.audience.keys import UNHASHED, Key, Mode, identifies
@@ -117,6 +117,7 @@ class TestEveryRule:
 
     @pytest.mark.parametrize("key", sorted({*Key} - {Key.EXTERN_ID}))
     @given(text=st.text() | LIKELY)
+    @example(text="13100AA\u0128")
     def test_composition_does_not_matter(self, key: Key, text: str) -> None:
         """A value is the same however its accents are encoded."""
         composed, decomposed = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))

@@ -30,7 +30,7 @@ def normalise_phone(text: str, country: str | None = None) -> str | CellReason:
     is read as that; of everything else only the digits are known, and they leave as Meta's documentation has it
     (`has_calling_code` tells them apart, so that somebody is told).
     """
-    text = _FLOATING.sub(r"\1", text)
+    text = _FLOATING.sub(r"\1", _composed(text))
     digits = _digits(text).lstrip("0")
     if not digits:
         return CellReason.NOT_A_PHONE if any(map(str.isalnum, text)) else ""
@@ -43,7 +43,12 @@ def normalise_phone(text: str, country: str | None = None) -> str | CellReason:
 
 def has_calling_code(text: str, country: str | None = None) -> bool:
     """Whether the country of a number is known: from *country* or from the number itself."""
-    return _region(country) is not None or _international(text, None) is not None
+    return _region(country) is not None or _international(_composed(text), None) is not None
+
+
+def _composed(text: str) -> str:
+    """Letters count too, as on a keypad: without this an accent of its own would leave a letter behind."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _international(text: str, country: str | None) -> PhoneNumber | None:
