@@ -23,6 +23,7 @@ from uuid import UUID
 
 import orjson
 
+from bench.watching import resident
 from connector.runtime.memory import give_back
 from services.uploader.settings import UploadSettings
 
@@ -138,11 +139,11 @@ class _Memory:
     """The resident memory of this process: at the beginning, at its peak, and by the share of the work done."""
 
     def __init__(self) -> None:
-        self.idle = _resident()
+        self.idle = resident()
         self._samples: list[float] = []
 
     def sample(self) -> None:
-        self._samples.append(_resident())
+        self._samples.append(resident())
 
     def figures(self, started: float, told: str) -> dict[str, object]:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -157,11 +158,6 @@ class _Memory:
             "seconds": seconds,
             "told": told,
         }
-
-
-def _resident() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / MIB
 
 
 async def _ingest(path: Path, plan: Path, _: int) -> dict[str, object]:

@@ -4,6 +4,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -79,12 +80,16 @@ class Cores(_Watch[tuple[int, int]]):
         return 1 - (idle_at_last - idle) / (everything_at_last - everything)
 
 
+def resident(pid: int | str = "self") -> float:
+    """What a process holds now, in MiB."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGES / _MIB
+
+
 class Resident(_Watch[float]):
     """The resident memory of a process, in MiB. It ends with the process."""
 
     def __init__(self, pid: int) -> None:
-        statm = Path(f"/proc/{pid}/statm")
-        super().__init__(lambda: int(statm.read_text().split()[1]) * _PAGES / _MIB)
+        super().__init__(partial(resident, pid))
 
     def peaks(self, start: float, end: float) -> list[float]:
         """The highest of each tenth of the time between both."""

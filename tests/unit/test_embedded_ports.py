@@ -1,6 +1,7 @@
 """Ports that nobody else takes before their part listens."""
 
 import socket
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,18 @@ class TestFreePorts:
                 one.bind((HOST, port))
 
     def test_one_that_is_taken_is_not_given(self, ephemeral: Path) -> None:
-        """Of few ports only the free ones: the others are somebody's."""
+        """Of fifty ports the only free one; and where there is none, that is told."""
         ephemeral.write_text(f"{FIRST + 50}\t60999\n")
-        (taken,) = free_ports(1, ephemeral=ephemeral)
-        with socket.socket() as somebody:
-            somebody.bind((HOST, taken))
-            assert all(free_ports(1, ephemeral=ephemeral) != [taken] for _ in range(20))
+        (free,) = free_ports(1, ephemeral=ephemeral)
+        with ExitStack() as held:
+            for port in {*range(FIRST, FIRST + 50)} - {free}:
+                somebody = held.enter_context(socket.socket())
+                with suppress(OSError):  # another one than we has it: as good
+                    somebody.bind((HOST, port))
+            assert [free] == free_ports(1, ephemeral=ephemeral)
+            held.enter_context(socket.socket()).bind((HOST, free))
+            with pytest.raises(OSError, match="0 of 1 ports are free"):
+                free_ports(1, ephemeral=ephemeral)
 
     @pytest.mark.parametrize("text", ["1024\t65535\n", "nothing\n", ""])
     def test_the_system_chooses_where_nothing_is_left(self, ephemeral: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 Source: Meta's customer file documentation (digits only, no leading zeros, country calling code in front). The zero that
 people write after the calling code, "+44 (0)20...", is no part of the number: Meta's messaging documentation drops it,
 Meta's uploaders keep it and send a number that does not exist. What a number is in its country is decided by Google's
-phone library, never by us.
+phone library, never by us. Composition (NFC) is ours, as for names.
 """
 
 import re
@@ -48,7 +48,7 @@ def has_calling_code(text: str, country: str | None = None) -> bool:
 
 def _composed(text: str) -> str:
     """Letters count too, as on a keypad: without this an accent of its own would leave a letter behind."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", text)
 
 
 def _international(text: str, country: str | None) -> PhoneNumber | None:
